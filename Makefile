@@ -1,0 +1,45 @@
+PYTHON ?= python3
+VENV := build/runtime/venv/bin
+export PYTHONPATH := jobs:audit
+export HYPOTHESIS_STORAGE_DIRECTORY := build/hypothesis
+
+# More arguments for `make run`, such as RUN_ARGS="--sink parquet".
+RUN_ARGS ?=
+# More arguments for pytest, such as PYTEST_ARGS="-k windows -x".
+PYTEST_ARGS ?=
+# `make lock UPGRADE=1` takes the newest versions that fit.
+UPGRADE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench lock clean clean-cache
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## run the nurse sample on this machine
+	$(PYTHON) hack/bootstrap.py
+	$(VENV)/python -m streampipeline.cli run samples/nurse-stress.yaml $(RUN_ARGS)
+
+test: ## unit, property and integration tests, on real processes
+	$(PYTHON) hack/bootstrap.py --with dev --with influxd
+	$(VENV)/python -m pytest $(PYTEST_ARGS) tests/unit tests/property tests/integration
+
+lint: ## style, types and the direction of imports
+	$(PYTHON) hack/bootstrap.py --with dev
+	$(VENV)/ruff check
+	$(VENV)/ruff format --check
+	$(VENV)/mypy
+	$(VENV)/lint-imports --cache-dir build/import-linter
+
+bench: ## measure the engines beside their bare limits
+	$(PYTHON) hack/bootstrap.py --with dev --with influxd
+	$(VENV)/python -m bench
+
+lock: ## write the locks anew (requirements/*.txt, hack/*/jars.sha256)
+	$(PYTHON) hack/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove build/; the cache of installed pieces stays
+	rm -rf build
+
+clean-cache: clean ## remove the cache of installed pieces too
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/streampipeline"

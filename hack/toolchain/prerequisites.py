@@ -1,0 +1,101 @@
+"""What the machine itself must have before anything can be installed, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from toolchain.console import Console
+
+
+class MissingPrerequisiteError(Exception):
+    """Something must be installed by the user; the message says what and how."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program with its least version; `package` is Debian's, where Debian 12 has one that is new enough."""
+
+    needed: str
+    package: str | None = None
+    version_command: tuple[str, ...] = ()
+    at_least: tuple[int, ...] = ()
+
+    def works(self, name: str) -> bool:
+        """Whether the tool is there and new enough."""
+        if name == "venv":
+            return importlib.util.find_spec("ensurepip") is not None
+        if shutil.which(name) is None:
+            return False
+        if not self.version_command:
+            return True
+        answer = subprocess.run(self.version_command, capture_output=True, text=True, check=False)
+        found = re.search(r"(\d+)(?:\.(\d+))?", answer.stdout + answer.stderr)
+        version = tuple(int(part or 0) for part in found.groups()) if found else ()
+        return answer.returncode == 0 and version >= self.at_least
+
+
+TOOLS = {
+    "venv": Tool("Python's venv module", "python3-venv"),
+    "java": Tool("Java 17 or newer", "openjdk-17-jdk-headless", ("java", "-version"), (17, 0)),
+    "javac": Tool("a Java compiler, 17 or newer", "openjdk-17-jdk-headless", ("javac", "-version"), (17, 0)),
+    "mvn": Tool("Maven 3", "maven"),
+    "cc": Tool("a C compiler", "gcc libc6-dev"),
+    "go": Tool(
+        "Go 1.23 or newer (Debian 12's golang-go is too old: see https://go.dev/doc/install)",
+        None,
+        ("go", "version"),
+        (1, 23),
+    ),
+    "cargo": Tool(
+        "Rust 1.80 or newer (Debian 12's rustc and cargo are too old: see https://rustup.rs)",
+        None,
+        ("cargo", "--version"),
+        (1, 80),
+    ),
+}
+
+
+def require(names: Iterable[str], console: Console) -> None:
+    """Make sure that the tools called `names` work.
+
+    In continuous integration (`CI` is set), as root on Debian, what is missing is installed with apt-get.
+
+    Raises:
+        MissingPrerequisiteError: something is missing still.
+    """
+    missing = _missing(names)
+    packages = _packages(missing)
+    if packages and os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
+        console.say("apt-get", f"installing {' '.join(packages)}")
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+            check=False,
+            env=quiet,
+            stdout=subprocess.DEVNULL,
+        )
+        importlib.invalidate_caches()
+        missing = _missing(missing)
+        packages = _packages(missing)
+    if missing:
+        lines = ["missing on this machine:"] + [f"  - {TOOLS[name].needed}" for name in missing]
+        if packages:
+            lines.append(f"install with: sudo apt-get install --no-install-recommends {' '.join(packages)}")
+        if "go" in missing or "cargo" in missing:
+            lines.append("Go and Rust are for building influxd only: an influxd 2.x on PATH will do instead.")
+        raise MissingPrerequisiteError("\n".join(lines))
+
+
+def _missing(names: Iterable[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if not TOOLS[name].works(name)]
+
+
+def _packages(names: Iterable[str]) -> list[str]:
+    return sorted({word for name in names for word in (TOOLS[name].package or "").split()})

@@ -1,0 +1,125 @@
+"""The command line: `streampipeline validate | run | audit`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="streampipeline",
+    help="Live streams, exact while engines come and go.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+FINE, PROBLEM, USAGE = 0, 1, 2
+"""Exit codes of every command: done and right; done and wrong; could not be done."""
+
+
+def _fail(message: str) -> typer.Exit:
+    typer.echo(f"streampipeline: {message}", err=True)
+    return typer.Exit(USAGE)
+
+
+@app.command()
+def validate(
+    file: Annotated[Path, typer.Argument(help="YAML with StreamPipelines, as for kubectl apply")],
+    output: Annotated[str, typer.Option("-o", "--output", help="text or json")] = "text",
+) -> None:
+    """Say everything that is wrong with a file, each with its field and remedy."""
+    from streampipeline.api.cli_validate import validate_file
+
+    raise typer.Exit(validate_file(file, output="json" if output == "json" else "text", environ=os.environ))
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="YAML with a StreamPipeline")],
+    name: Annotated[str | None, typer.Option(help="which one, when the file has several")] = None,
+    sink: Annotated[
+        str, typer.Option(help="spec (as the file says) or parquet (files in the working directory)")
+    ] = "spec",
+    duration: Annotated[float | None, typer.Option(help="seconds of stream; without: until Ctrl-C")] = None,
+    rate: Annotated[str, typer.Option(help="records a second, or max")] = "600",
+    data: Annotated[
+        Path | None, typer.Option(help="recording (Parquet or CSV) to replay; without: made-up signals")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="KIND@START[+HOLD], as kill-flink@30s+60s; again for more")
+    ] = None,
+    producer: Annotated[
+        list[str] | None, typer.Option(help="an option for the producer, as --producer=--late=5")
+    ] = None,
+    no_producer: Annotated[bool, typer.Option("--no-producer", help="records come from elsewhere")] = False,
+    workdir: Annotated[Path | None, typer.Option(help="go on where the run in this directory was")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write phases, figures and the audit to this JSON file")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="JSON lines instead of a picture")] = False,
+) -> None:
+    """Run a pipeline on this machine, with every part as a process, and audit it at the end."""
+    from streampipeline.api.load import load
+    from streampipeline.api.problems import InvalidPipelineError
+    from streampipeline.local.faults import parse_fault
+    from streampipeline.local.outcome import AuditFailed
+    from streampipeline.local.run import RunError
+    from streampipeline.local.runtime import MissingProgramError
+    from streampipeline.local.session import run_pipeline
+    from streampipeline.local.settings import RunSettings, SinkChoice
+    from streampipeline.local.status import ChangedPipelineError
+    from streampipeline.local.view import open_view
+
+    try:
+        settings = RunSettings(
+            file=file,
+            name=name,
+            workdir=workdir or Path("build/run"),
+            keep_workdir=workdir is not None,
+            sink=SinkChoice(sink),
+            duration=duration,
+            rate=rate,
+            data=data.resolve() if data else None,
+            produce=not no_producer,
+            producer_options=tuple(producer or ()),
+            faults=tuple(parse_fault(text) for text in fault or ()),
+            report=report,
+            json_output=json_output,
+        )
+        manifest = load(file)
+        pipeline = manifest.pipeline(name, os.environ)
+    except InvalidPipelineError as error:
+        for problem in error.problems:
+            typer.echo(f"{file}: {problem}", err=True)
+        raise typer.Exit(USAGE) from None
+    except (ValueError, OSError) as error:
+        raise _fail(str(error)) from None
+    try:
+        outcome = run_pipeline(manifest, pipeline, settings, open_view(json_output=json_output))
+    except (MissingProgramError, ChangedPipelineError, RunError, AuditFailed) as error:
+        raise _fail(str(error)) from None
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def audit(context: typer.Context) -> None:
+    """Recompute every window from the topic and compare it with what is in the sink.
+
+    Takes a job's file (`<workdir>/jobs/*.json`) and the options of `python -m streampipeline_audit`.
+    """
+    argv = [sys.executable, "-m", "streampipeline_audit", *context.args]
+    raise typer.Exit(subprocess.run(argv, check=False).returncode)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""The Flink job as SQL: decode, refuse, window and sum in the JVM; one Python call per batch of finished windows.
+
+Built from a JobConfig alone, so that the text can be read, compared and tested without Flink. Holds no secret: the
+publishing function reads its write token from the file that the JobConfig names.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from streampipeline.api.spec import Function, StreamPipelineSpec
+from streampipeline.jobconfig import PROGRESS_PARTITION, EngineName, JobConfig
+from streampipeline.scaling import scaled_column_of, scaled_columns
+
+PUBLISH = "streampipeline_publish"
+
+
+def literal(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name(identifier: str) -> str:
+    """A quoted SQL identifier."""
+    return "`" + identifier.replace("`", "``") + "`"
+
+
+def seconds(ms: int) -> str:
+    """An interval of `ms` milliseconds (Flink takes at most three digits of days)."""
+    seconds, millis = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"INTERVAL '{days} {hours:02d}:{minutes:02d}:{seconds:02d}.{millis:03d}' DAY(3) TO SECOND(3)"
+
+
+def options(pairs: dict[str, str]) -> str:
+    return ",\n  ".join(f"{literal(key)} = {literal(value)}" for key, value in pairs.items())
+
+
+def _connection(config: JobConfig) -> dict[str, str]:
+    return {
+        "connector": "kafka",
+        "properties.bootstrap.servers": ",".join(config.bootstrap_servers),
+        **{f"properties.{key}": value for key, value in config.kafka_properties.items()},
+    }
+
+
+def source_table(config: JobConfig) -> str:
+    """The topic, each record decoded once; clocks run on T, the Kafka timestamp."""
+    source = config.spec.source
+    columns = scaled_columns(config.spec)
+    offsets = ";".join(
+        f"partition:{partition},offset:{offset}"
+        for partition, offset in sorted(config.assignment.offsets.items())
+    )
+    # One millisecond more than the delay: a watermark says that nothing *at or below* it will come.
+    lag = source.event_time.allowed_delay_seconds * 1000 + config.disorder_ms + 1
+    declared = "".join(f"  {name(column.column)} BIGINT,\n" for column in columns)
+    settings = options(
+        {
+            **_connection(config),
+            "topic": source.kafka.topic,
+            "properties.group.id": config.group(EngineName.FLINK),
+            "properties.isolation.level": "read_committed",
+            "properties.client.id": f"streampipeline-{config.uid}-flink",
+            "scan.startup.mode": "specific-offsets",
+            "scan.startup.specific-offsets": offsets,
+            # A changed partition set starts a new epoch with offsets for every partition.
+            "scan.topic-partition-discovery.interval": "0",
+            "key.format": "raw",
+            "key.fields": "record_key",
+            "value.fields-include": "EXCEPT_KEY",
+            "value.format": "streampipeline",
+            "value.streampipeline.type": source.format.type.value,
+            "value.streampipeline.schema": config.avro_schema,
+            "value.streampipeline.schema-ids": ",".join(map(str, source.format.schema_ids)),
+            "value.streampipeline.key-field": source.key_field,
+            "value.streampipeline.event-time-field": source.event_time.field,
+            "value.streampipeline.scaled": json.dumps([asdict(column) for column in columns]),
+        }
+    )
+    return f"""CREATE TEMPORARY TABLE source (
+  `record_key` BYTES,
+  `reason` STRING,
+  `key` STRING,
+  `e` TIMESTAMP_LTZ(3),
+  `e_ms` BIGINT,
+  `raw` BYTES,
+{declared}  `T` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  `partition` INT METADATA VIRTUAL,
+  `offset` BIGINT METADATA VIRTUAL,
+  `headers` MAP<STRING, BYTES> METADATA VIRTUAL,
+  WATERMARK FOR `e` AS `T` - {seconds(lag)}
+) WITH (
+  {settings}
+)"""
+
+
+def judged_view(config: JobConfig) -> str:
+    """Every record with its verdict: `refused` is the reason of a dead letter, or NULL."""
+    times = config.spec.source.event_time
+    return f"""CREATE TEMPORARY VIEW judged AS
+SELECT *,
+  CASE
+    WHEN `reason` IS NOT NULL THEN `reason`
+    WHEN `T` > `e` + {seconds(times.max_lateness_seconds * 1000)} THEN 'TooLate'
+    WHEN `e` > `T` + {seconds(times.max_future_seconds * 1000)} THEN 'TooFarInFuture'
+  END AS `refused`,
+  `T` > `e` + {seconds(times.allowed_delay_seconds * 1000)} AS `late`
+FROM source"""
+
+
+def _window_function(spec: StreamPipelineSpec) -> str:
+    table = "TABLE on_time, DESCRIPTOR(`e`)"
+    if spec.window.sliding:
+        return f"HOP({table}, {seconds(spec.window.slide_ms)}, {seconds(spec.window.size_ms)})"
+    return f"TUMBLE({table}, {seconds(spec.window.size_ms)})"
+
+
+def on_time_view() -> str:
+    return "CREATE TEMPORARY VIEW on_time AS\nSELECT * FROM judged WHERE `refused` IS NULL AND NOT `late`"
+
+
+def windows_view(config: JobConfig) -> str:
+    """Finished windows that end after the boundary, in the columns of a finished window."""
+    columns = scaled_columns(config.spec)
+    sums = []
+    for index, aggregate in enumerate(config.spec.aggregates):
+        if aggregate.function is Function.COUNT:
+            expression = "COUNT(*)"
+        else:
+            call = {Function.MIN: "MIN", Function.MAX: "MAX"}.get(aggregate.function, "SUM")
+            expression = f"{call}({name(scaled_column_of(aggregate, columns))})"
+        sums.append(f"{expression} AS `agg_{index}`")
+    return f"""CREATE TEMPORARY VIEW finished AS
+SELECT `key`, `window_start`, `window_end`, `window_time`,
+  COUNT(*) AS `n`,
+  SUM(record_hash(`partition`, `offset`)) AS `hash`,
+  MAX(`e_ms`) AS `newest`,
+  {", ".join(sums)}
+FROM TABLE({_window_function(config.spec)})
+GROUP BY `key`, `window_start`, `window_end`, `window_time`"""
+
+
+def published_view(config: JobConfig, config_file: str) -> str:
+    """Each window handed to the publisher; a row stands here only once its point is in the sink."""
+    arguments = ", ".join(
+        [
+            literal(config_file),
+            "`key`",
+            "`window_start`",
+            "`window_end`",
+            "`n`",
+            "`hash`",
+            "`newest`",
+            *(f"`agg_{index}`" for index in range(len(config.spec.aggregates))),
+        ]
+    )
+    boundary = f"TO_TIMESTAMP_LTZ({config.assignment.boundary}, 3)"
+    return f"""CREATE TEMPORARY VIEW published AS
+SELECT {PUBLISH}({arguments}) AS `windows`, `window_time`
+FROM finished
+WHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) > {boundary}"""
+
+
+def progress_table(config: JobConfig) -> str:
+    """Progress rows, visible to readers only together with the checkpoint that holds them."""
+    settings = options(
+        {
+            **_connection(config),
+            "topic": config.progress_topic,
+            "key.format": "raw",
+            "key.fields": "id",
+            "value.fields-include": "EXCEPT_KEY",
+            "value.format": "json",
+            "sink.partitioner": "fixed",
+            "sink.parallelism": "1",
+            "sink.delivery-guarantee": "exactly-once",
+            # A prefix for each pipeline: the next job aborts what a dead one left open.
+            "sink.transactional-id-prefix": f"streampipeline-{config.uid}-progress",
+            "sink.transaction-naming-strategy": "pooling",
+            "properties.transaction.timeout.ms": "60000",
+        }
+    )
+    return f"""CREATE TEMPORARY TABLE progress (
+  `id` STRING,
+  `generation` INT,
+  `epoch` BIGINT,
+  `engine` STRING,
+  `frontier` BIGINT,
+  `windows` BIGINT,
+  `at` BIGINT
+) WITH (
+  {settings}
+)"""
+
+
+def repairs_table(config: JobConfig) -> str:
+    settings = options(
+        {
+            **_connection(config),
+            "topic": config.repairs_topic,
+            "value.format": "json",
+            "sink.delivery-guarantee": "at-least-once",
+        }
+    )
+    return f"""CREATE TEMPORARY TABLE repairs (
+  `reason` STRING,
+  `key` STRING,
+  `from` BIGINT,
+  `to` BIGINT,
+  `partition` INT,
+  `offset` BIGINT
+) WITH (
+  {settings}
+)"""
+
+
+def dead_letters_table(config: JobConfig) -> str:
+    settings = options(
+        {
+            **_connection(config),
+            "topic": config.spec.dead_letter.topic,
+            "key.format": "raw",
+            "key.fields": "record_key",
+            "value.fields-include": "EXCEPT_KEY",
+            "value.format": "raw",
+            "sink.delivery-guarantee": "at-least-once",
+        }
+    )
+    return f"""CREATE TEMPORARY TABLE dead_letters (
+  `record_key` BYTES,
+  `raw` BYTES,
+  `T` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp',
+  `headers` MAP<STRING, BYTES> METADATA
+) WITH (
+  {settings}
+)"""
+
+
+def statement_set(config: JobConfig) -> str:
+    """The job: windows with progress, late records to repairs, refused ones to the dead letters."""
+    slide = config.spec.window.slide_ms
+    assignment = config.assignment
+    topic = literal(config.spec.source.kafka.topic)
+    return f"""EXECUTE STATEMENT SET BEGIN
+INSERT INTO progress
+SELECT '{assignment.generation}/{assignment.epoch}/{EngineName.FLINK}', {assignment.generation},
+  CAST({assignment.epoch} AS BIGINT), '{EngineName.FLINK}',
+  1000 * UNIX_TIMESTAMP(CAST(`window_end` AS STRING)) + EXTRACT(MILLISECOND FROM `window_end`),
+  SUM(`windows`),
+  1000 * UNIX_TIMESTAMP()
+FROM TABLE(TUMBLE(TABLE published, DESCRIPTOR(`window_time`), {seconds(slide)}))
+GROUP BY `window_start`, `window_end`;
+INSERT INTO repairs
+SELECT 'Late', `key`, `e_ms`, `e_ms` + 1, `partition`, `offset`
+FROM judged WHERE `refused` IS NULL AND `late`;
+INSERT INTO dead_letters
+SELECT `record_key`, `raw`, `T`, dead_letter_headers(`headers`, `refused`, {topic}, `partition`, `offset`)
+FROM judged WHERE `refused` IS NOT NULL;
+END"""
+
+
+def session_properties(config: JobConfig) -> dict[str, str]:
+    """Flink options of this job; the cluster's own stand in its configuration file."""
+    flink = config.spec.primary.flink
+    times = config.spec.source.event_time
+    return {
+        "pipeline.name": job_name(config),
+        "parallelism.default": str(flink.parallelism),
+        "table.local-time-zone": "UTC",
+        "table.exec.source.idle-timeout": f"{times.idle_partition_seconds} s",
+        "execution.checkpointing.interval": f"{flink.checkpoint_interval_seconds} s",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.min-pause": "500 ms",
+        "pipeline.object-reuse": "true",
+        # A batch of finished windows waits at most this long for more.
+        "python.fn-execution.bundle.time": "100",
+        "python.fn-execution.bundle.size": "10000",
+        "python.fn-execution.arrow.batch.size": "10000",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "500 ms",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+    }
+
+
+def job_name(config: JobConfig) -> str:
+    """The name by which a job is found again when the reply to its submission was lost."""
+    return f"streampipeline/{config.uid}/{config.assignment.epoch}"
+
+
+def statements(config: JobConfig, config_file: str) -> list[str]:
+    """All statements in order; the last one starts the job."""
+    return [
+        "CREATE TEMPORARY FUNCTION record_hash AS 'io.streampipeline.decoder.RecordHash' LANGUAGE JAVA",
+        "CREATE TEMPORARY FUNCTION dead_letter_headers AS 'io.streampipeline.decoder.DeadLetterHeaders' LANGUAGE JAVA",
+        f"CREATE TEMPORARY FUNCTION {PUBLISH} AS 'streampipeline.engines.flink.publish_function.publish' LANGUAGE PYTHON",
+        source_table(config),
+        judged_view(config),
+        on_time_view(),
+        windows_view(config),
+        published_view(config, config_file),
+        progress_table(config),
+        repairs_table(config),
+        dead_letters_table(config),
+        statement_set(config),
+    ]
+
+
+assert PROGRESS_PARTITION[EngineName.FLINK] == 0, (
+    "the fixed partitioner of a single subtask writes to partition 0"
+)

@@ -1,0 +1,128 @@
+"""What one job (Flink, Dask driver, repair, audit) is told: the spec, resolved, and its assignment.
+
+A ground writes it as one JSON file beside the job; secrets are never in it, only paths of files that
+hold them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from streampipeline.api.spec import Model, StreamPipelineSpec
+
+
+class EngineName(StrEnum):
+    """Who writes a window; also the value of a point's field `source`."""
+
+    FLINK = "flink"
+    DASK = "dask-fallback"
+    REPAIR = "repair"
+
+
+class TimestampType(StrEnum):
+    LOG_APPEND_TIME = "LogAppendTime"
+    CREATE_TIME = "CreateTime"
+
+
+PROGRESS_PARTITION = {EngineName.FLINK: 0, EngineName.DASK: 1}
+"""The partition of the progress topic that each engine alone writes to."""
+
+
+class Assignment(Model):
+    """The right of one engine to write, and where it starts.
+
+    The engine publishes windows that end after `boundary` (ms, UTC, a multiple of the slide) and reads
+    each partition from `offsets[partition]`.
+    """
+
+    engine: EngineName
+    epoch: int
+    generation: int
+    boundary: int
+    offsets: dict[int, int]
+    repairs_offset: int = 0
+    """Offset in the repairs topic when the assignment was made: repairs since then are redone once it is retired."""
+
+
+class Origin(Model):
+    """Where the pipeline began: all readers clip to it. Fixed before the first effect."""
+
+    boundary: int
+    offsets: dict[int, int]
+
+
+class InfluxDbEndpoint(Model):
+    url: str
+    org: str
+    bucket: str
+    measurement: str
+    token_file: str
+    """Path of the file whose content is the write token of this (epoch, engine)."""
+    timeout_seconds: int = 10
+
+
+class ParquetEndpoint(Model):
+    path: str
+    token_file: str
+    """The right to write: a writer that finds this file gone is fenced."""
+
+
+class SinkEndpoint(Model):
+    influxdb: InfluxDbEndpoint | None = None
+    parquet: ParquetEndpoint | None = None
+
+
+class PipelineConfig(Model):
+    """A pipeline as resolved by its ground: what is the same for each of its jobs."""
+
+    pipeline: str
+    uid: str
+    spec: StreamPipelineSpec
+    avro_schema: str
+    """Text of the Avro schema; for Json too (it names the fields and their types)."""
+    bootstrap_servers: list[str]
+    kafka_properties: dict[str, str] = Field(default_factory=dict)
+    """librdkafka properties that hold no secret (security.protocol, ssl.ca.location, ...)."""
+    kafka_secret_file: str | None = None
+    """Path of a JSON object with the librdkafka properties that are secret (sasl.username, sasl.password)."""
+    timestamp_type: TimestampType = TimestampType.LOG_APPEND_TIME
+    model_url: str
+
+    @property
+    def disorder_ms(self) -> int:
+        """How far a partition's timestamps may run backwards, in ms."""
+        seconds = self.spec.source.event_time.timestamp_disorder_seconds
+        if seconds is None:
+            seconds = 5 if self.timestamp_type is TimestampType.CREATE_TIME else 0
+        return seconds * 1000
+
+    @property
+    def progress_topic(self) -> str:
+        return f"streampipeline.{self.uid}.progress"
+
+    @property
+    def repairs_topic(self) -> str:
+        return f"streampipeline.{self.uid}.repairs"
+
+    def group(self, engine: EngineName) -> str:
+        """Consumer group in which an engine commits its offsets."""
+        return f"streampipeline.{self.uid}.{engine.value}-consumer"
+
+
+class JobConfig(PipelineConfig):
+    """One job's file: its pipeline, its assignment, the origin, and where it writes."""
+
+    assignment: Assignment
+    origin: Origin
+    sink: SinkEndpoint
+
+    @classmethod
+    def load(cls, path: Path) -> JobConfig:
+        """Read a job's file. Raises OSError, pydantic.ValidationError."""
+        return cls.model_validate_json(path.read_text())
+
+    def dump(self) -> str:
+        return self.model_dump_json(by_alias=True, indent=1)

@@ -1,0 +1,199 @@
+"""Child processes of one run: none of them outlives it, however it ends.
+
+Each child leads a session of its own, dies with the run (Linux' parent-death signal) and carries the run's
+working directory in its environment, by which the next run finds and ends what a kill -9 left behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import structlog
+
+MARKER = "STREAMPIPELINE_RUN_OWNER"
+"""Environment variable of every child: the working directory of the run that started it."""
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+log = structlog.get_logger()
+
+
+def free_port() -> int:
+    """A TCP port on loopback that is free now, below the range from which the system takes outgoing ports.
+
+    A port of that range may be taken by any outgoing connection before its server has started. Raises OSError.
+    """
+    for port in random.sample(range(20_000, 32_000), 200):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port on loopback between 20000 and 31999")
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Child:
+    """One started process and the file that holds what it prints."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    started: float
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.process.poll()
+
+    def last_lines(self, count: int = 20) -> str:
+        """The end of its log, for an error message."""
+        with suppress(OSError):
+            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-count:])
+        return ""
+
+
+class Processes:
+    """Starts, watches and ends the children of one run. Thread-safe."""
+
+    def __init__(self, workdir: Path) -> None:
+        self.workdir = workdir.resolve()
+        self._children: dict[str, Child] = {}
+        self._lock = threading.Lock()
+        # The parent-death signal follows the thread that forked, so one thread that lives as long as the run forks.
+        self._requests: queue.SimpleQueue[tuple[Callable[[], Child], Future[Child]] | None] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._spawn_loop, name="spawner", daemon=True).start()
+        (self.workdir / "logs").mkdir(parents=True, exist_ok=True)
+
+    def _spawn_loop(self) -> None:
+        while (request := self._requests.get()) is not None:
+            spawn, future = request
+            try:
+                future.set_result(spawn())
+            except BaseException as error:
+                future.set_exception(error)
+
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Child:
+        """Start a child under `name`, ending what ran under that name before. Raises OSError."""
+        self.stop(name, grace_seconds=0)
+        log_file = self.workdir / "logs" / f"{name}.log"
+
+        def spawn() -> Child:
+            with log_file.open("ab") as out:
+                process = subprocess.Popen(
+                    list(argv),
+                    env={**os.environ, **(env or {}), MARKER: str(self.workdir)},
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent,
+                )
+            return Child(name, process, log_file, time.time())
+
+        future: Future[Child] = Future()
+        self._requests.put((spawn, future))
+        child = future.result(timeout=30)
+        with self._lock:
+            self._children[name] = child
+        log.debug("process.started", name=name, pid=child.process.pid)
+        return child
+
+    def get(self, name: str) -> Child | None:
+        with self._lock:
+            return self._children.get(name)
+
+    def alive(self, name: str) -> bool:
+        child = self.get(name)
+        return child is not None and child.alive
+
+    def names(self, prefix: str = "") -> list[str]:
+        with self._lock:
+            return [name for name in self._children if name.startswith(prefix)]
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to a child and all that it started."""
+        child = self.get(name)
+        if child is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.process.pid, number)
+
+    def stop(self, name: str, *, grace_seconds: float = 10) -> None:
+        """End a child and all that it started, SIGTERM, then SIGKILL after the grace, and forget it."""
+        self.end(name, grace_seconds=grace_seconds)
+        with self._lock:
+            self._children.pop(name, None)
+
+    def end(self, name: str, *, grace_seconds: float = 10) -> None:
+        """As `stop`, but the child is remembered as one that has ended."""
+        child = self.get(name)
+        if child is None:
+            return
+        if grace_seconds > 0 and child.alive:
+            with suppress(ProcessLookupError):
+                os.killpg(child.process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                child.process.wait(grace_seconds)
+        # The leader may be gone and its own children (Flink's Python workers) not.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(10)
+
+    def stop_all(self, *, grace_seconds: float = 5) -> None:
+        """End every child, all at once."""
+        names = self.names()
+        for name in names:
+            self.signal(name, signal.SIGTERM)
+        deadline = time.monotonic() + grace_seconds
+        while time.monotonic() < deadline and any(self.alive(name) for name in names):
+            time.sleep(0.05)
+        for name in names:
+            self.stop(name, grace_seconds=0)
+        end_leftovers(self.workdir)
+
+
+def end_leftovers(workdir: Path) -> int:
+    """Kill every process that an earlier run in this working directory left; returns how many."""
+    owner = str(workdir.resolve())
+    ended = 0
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            if process.environ().get(MARKER) == owner:
+                process.kill()
+                process.wait(5)
+                ended += 1
+        except (psutil.Error, OSError):
+            continue
+    return ended

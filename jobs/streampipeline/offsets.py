@@ -1,0 +1,80 @@
+"""Look-ups of a topic's offsets at the broker: one request for all partitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, but not exported by name
+
+from streampipeline.jobconfig import PipelineConfig
+from streampipeline.kafka import admin
+
+TIMEOUT_SECONDS = 10.0
+
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_NEWEST: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The first record at or after a time."""
+
+    offset: int
+    t: int
+    """Its Kafka timestamp, ms."""
+
+
+class OffsetLookup:
+    """Offsets of one topic. Methods raise confluent_kafka.KafkaException when the broker does not answer."""
+
+    def __init__(self, config: PipelineConfig, topic: str | None = None) -> None:
+        """`topic`: the source topic unless stated."""
+        self.topic = topic or config.spec.source.kafka.topic
+        self._admin = admin(config)
+
+    def partitions(self) -> list[int]:
+        """Raises KeyError when the topic does not exist."""
+        metadata = self._admin.list_topics(self.topic, timeout=TIMEOUT_SECONDS)
+        return sorted(metadata.topics[self.topic].partitions)
+
+    def log_starts(self, partitions: list[int]) -> dict[int, int]:
+        """The first offset that is kept."""
+        found = self._list(partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+        return {partition: where.offset for partition, where in found.items()}
+
+    def stable_ends(self, partitions: list[int]) -> dict[int, int]:
+        """One past the last offset that a read_committed reader may reach (last stable offset)."""
+        found = self._list(partitions, _LATEST, IsolationLevel.READ_COMMITTED)
+        return {partition: where.offset for partition, where in found.items()}
+
+    def high_watermarks(self, partitions: list[int]) -> dict[int, int]:
+        """One past the last offset, records of open transactions included."""
+        found = self._list(partitions, _LATEST, IsolationLevel.READ_UNCOMMITTED)
+        return {partition: where.offset for partition, where in found.items()}
+
+    def first_at(self, t: int, partitions: list[int]) -> dict[int, Found | None]:
+        """The first record with a Kafka timestamp of at least `t` (ms); None: there is none yet."""
+        found = self._list(
+            partitions, OffsetSpec.for_timestamp(max(0, t)), IsolationLevel.READ_COMMITTED
+        )
+        return {partition: where if where.offset >= 0 else None for partition, where in found.items()}
+
+    def newest(self, partitions: list[int]) -> dict[int, Found | None]:
+        """The record with the greatest Kafka timestamp; None: the partition is empty."""
+        found = self._list(partitions, _NEWEST, IsolationLevel.READ_UNCOMMITTED)
+        return {partition: where if where.offset >= 0 else None for partition, where in found.items()}
+
+    def _list(
+        self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[int, Found]:
+        asked = {TopicPartition(self.topic, partition): spec for partition in partitions}
+        if not asked:
+            return {}
+        futures = self._admin.list_offsets(
+            asked, isolation_level=isolation, request_timeout=TIMEOUT_SECONDS
+        )
+        # Without a limit of its own: the request has one.
+        replies = {where.partition: future.result() for where, future in futures.items()}
+        return {partition: Found(reply.offset, reply.timestamp) for partition, reply in replies.items()}
