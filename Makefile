@@ -22,6 +22,7 @@ run: ## run the nurse sample on this machine
 
 test: ## unit, property and integration tests, on real processes
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd
+	mvn -B -ntp -Dstyle.color=never -f flink-decoder/pom.xml test
 	$(VENV)/python -m pytest $(PYTEST_ARGS) tests/unit tests/property tests/integration
 
 lint: ## style, types and the direction of imports

@@ -19,10 +19,10 @@ class MissingPrerequisiteError(Exception):
 
 @dataclass(frozen=True)
 class Tool:
-    """A program with its least version; `package` is Debian's, where Debian 12 has one that is new enough."""
+    """A program with its least version and the names of its packages in Debian 12."""
 
     needed: str
-    package: str | None = None
+    packages: str
     version_command: tuple[str, ...] = ()
     at_least: tuple[int, ...] = ()
 
@@ -46,18 +46,10 @@ TOOLS = {
     "javac": Tool("a Java compiler, 17 or newer", "openjdk-17-jdk-headless", ("javac", "-version"), (17, 0)),
     "mvn": Tool("Maven 3", "maven"),
     "cc": Tool("a C compiler", "gcc libc6-dev"),
-    "go": Tool(
-        "Go 1.23 or newer (Debian 12's golang-go is too old: see https://go.dev/doc/install)",
-        None,
-        ("go", "version"),
-        (1, 23),
-    ),
-    "cargo": Tool(
-        "Rust 1.80 or newer (Debian 12's rustc and cargo are too old: see https://rustup.rs)",
-        None,
-        ("cargo", "--version"),
-        (1, 80),
-    ),
+    # An older Go can fetch a newer one by itself (see influxd.py).
+    "go": Tool("Go 1.19 or newer", "golang-go", ("go", "version"), (1, 19)),
+    # Debian 12's cargo is too old; what it builds browsers with is not.
+    "cargo": Tool("Rust 1.80 or newer", "cargo-web rustc-web", ("cargo", "--version"), (1, 80)),
 }
 
 
@@ -86,8 +78,7 @@ def require(names: Iterable[str], console: Console) -> None:
         packages = _packages(missing)
     if missing:
         lines = ["missing on this machine:"] + [f"  - {TOOLS[name].needed}" for name in missing]
-        if packages:
-            lines.append(f"install with: sudo apt-get install --no-install-recommends {' '.join(packages)}")
+        lines.append(f"install with: sudo apt-get install --no-install-recommends {' '.join(packages)}")
         if "go" in missing or "cargo" in missing:
             lines.append("Go and Rust are for building influxd only: an influxd 2.x on PATH will do instead.")
         raise MissingPrerequisiteError("\n".join(lines))
@@ -98,4 +89,4 @@ def _missing(names: Iterable[str]) -> list[str]:
 
 
 def _packages(names: Iterable[str]) -> list[str]:
-    return sorted({word for name in names for word in (TOOLS[name].package or "").split()})
+    return sorted({word for name in names for word in TOOLS[name].packages.split()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from toolchain.store import Job, Piece, hash_of
 
 # What a key must say of the interpreter: an environment points at the one it was made with.
-_INTERPRETER = f"{os.path.realpath(sys.executable)} {sys.version}"
+_INTERPRETER = f"{os.path.realpath(sys.executable)} {platform.python_version()} {platform.machine()}"
 
 
 def uv(requirements: Path) -> Piece:

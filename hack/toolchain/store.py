@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -215,7 +216,8 @@ class Store:
                 return
             except subprocess.TimeoutExpired:
                 last = _tail(log, 1).strip()[:90]
-                self.console.say(name, f"still at it after {time.monotonic() - started:.0f} s: {last}")
+                shown = f": {last}" if last else ""
+                self.console.say(name, f"still at it after {time.monotonic() - started:.0f} s{shown}")
 
     def _stop(self) -> None:
         with self._starting:
@@ -229,7 +231,8 @@ class _StoppedError(BuildError):
 
 
 def _tail(log: Path, lines: int = TAIL_LINES) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
+    return "\n".join(text.splitlines()[-lines:])
 
 
 def hash_of(*paths: Path) -> str:

@@ -74,6 +74,7 @@ def run(
     from streampipeline.local.settings import RunSettings, SinkChoice
     from streampipeline.local.status import ChangedPipelineError
     from streampipeline.local.view import open_view
+    from streampipeline.local.workdir import WorkdirInUseError
 
     try:
         settings = RunSettings(
@@ -101,7 +102,7 @@ def run(
         raise _fail(str(error)) from None
     try:
         outcome = run_pipeline(manifest, pipeline, settings, open_view(json_output=json_output))
-    except (MissingProgramError, ChangedPipelineError, RunError, AuditFailed) as error:
+    except (MissingProgramError, ChangedPipelineError, WorkdirInUseError, RunError, AuditFailed) as error:
         raise _fail(str(error)) from None
     raise typer.Exit(outcome.exit_code)
 

@@ -30,7 +30,7 @@ class Ground(Protocol):
         ...
 
     def carry_out(self, action: Action) -> None:
-        """Carry one action out; idempotent, may block. What it raises is logged, and the action tried again."""
+        """Carry one action out; idempotent, may block. After an exception, logged, it is tried again."""
         ...
 
     def not_asked(self, kind: type[Action]) -> None:
@@ -52,7 +52,7 @@ def identity(action: Action) -> str:
 
 
 class Executor:
-    """Carries actions out in the background, each at most once at a time, with growing pauses after errors."""
+    """Carries actions out in the background, each at most once at a time, ever less often after errors."""
 
     def __init__(
         self,

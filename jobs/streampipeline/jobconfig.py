@@ -23,6 +23,8 @@ class EngineName(StrEnum):
 
 
 class TimestampType(StrEnum):
+    """Who sets a record's Kafka timestamp: the broker, or the producer (then it can run backwards)."""
+
     LOG_APPEND_TIME = "LogAppendTime"
     CREATE_TIME = "CreateTime"
 
@@ -44,7 +46,7 @@ class Assignment(Model):
     boundary: int
     offsets: dict[int, int]
     repairs_offset: int = 0
-    """Offset in the repairs topic when the assignment was made: repairs since then are redone once it is retired."""
+    """End of the repairs done when the assignment was made: those since are redone once it is retired."""
 
 
 class Origin(Model):
@@ -55,6 +57,8 @@ class Origin(Model):
 
 
 class InfluxDbEndpoint(Model):
+    """An InfluxDB 2 server and what to write there."""
+
     url: str
     org: str
     bucket: str
@@ -65,12 +69,16 @@ class InfluxDbEndpoint(Model):
 
 
 class ParquetEndpoint(Model):
+    """A folder of Parquet files (docs/contracts.md, "A point")."""
+
     path: str
     token_file: str
     """The right to write: a writer that finds this file gone is fenced."""
 
 
 class SinkEndpoint(Model):
+    """Where points go: exactly one of the members is set."""
+
     influxdb: InfluxDbEndpoint | None = None
     parquet: ParquetEndpoint | None = None
 
@@ -101,10 +109,12 @@ class PipelineConfig(Model):
 
     @property
     def progress_topic(self) -> str:
+        """Topic of the engines' progress; the uid keeps recreated pipelines apart."""
         return f"streampipeline.{self.uid}.progress"
 
     @property
     def repairs_topic(self) -> str:
+        """Topic of the requests to recompute windows."""
         return f"streampipeline.{self.uid}.repairs"
 
     def group(self, engine: EngineName) -> str:
@@ -125,4 +135,5 @@ class JobConfig(PipelineConfig):
         return cls.model_validate_json(path.read_text())
 
     def dump(self) -> str:
+        """The JSON that `load` reads."""
         return self.model_dump_json(by_alias=True, indent=1)

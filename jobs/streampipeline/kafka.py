@@ -20,7 +20,8 @@ def connection(config: PipelineConfig) -> dict[str, Any]:
     """Properties that reach the broker, secrets included. Raises OSError when the secret file is gone."""
     properties: dict[str, Any] = {
         "bootstrap.servers": ",".join(config.bootstrap_servers),
-        "log_level": 3,
+        # Connection failures are seen, and said, by who asks.
+        "log_level": 2,
         **config.kafka_properties,
     }
     if config.kafka_secret_file is not None:

@@ -56,9 +56,7 @@ class OffsetLookup:
 
     def first_at(self, t: int, partitions: list[int]) -> dict[int, Found | None]:
         """The first record with a Kafka timestamp of at least `t` (ms); None: there is none yet."""
-        found = self._list(
-            partitions, OffsetSpec.for_timestamp(max(0, t)), IsolationLevel.READ_COMMITTED
-        )
+        found = self._list(partitions, OffsetSpec.for_timestamp(max(0, t)), IsolationLevel.READ_COMMITTED)
         return {partition: where if where.offset >= 0 else None for partition, where in found.items()}
 
     def newest(self, partitions: list[int]) -> dict[int, Found | None]:
@@ -66,15 +64,11 @@ class OffsetLookup:
         found = self._list(partitions, _NEWEST, IsolationLevel.READ_UNCOMMITTED)
         return {partition: where if where.offset >= 0 else None for partition, where in found.items()}
 
-    def _list(
-        self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel
-    ) -> dict[int, Found]:
+    def _list(self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel) -> dict[int, Found]:
         asked = {TopicPartition(self.topic, partition): spec for partition in partitions}
         if not asked:
             return {}
-        futures = self._admin.list_offsets(
-            asked, isolation_level=isolation, request_timeout=TIMEOUT_SECONDS
-        )
+        futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=TIMEOUT_SECONDS)
         # Without a limit of its own: the request has one.
         replies = {where.partition: future.result() for where, future in futures.items()}
         return {partition: Found(reply.offset, reply.timestamp) for partition, reply in replies.items()}

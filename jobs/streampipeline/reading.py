@@ -136,9 +136,7 @@ class RangeReader:
         if len(wanted) != len(ranges):
             raise ValueError("more than one range of a partition")
         self._stand_at(wanted)
-        while unfinished := [
-            each for each in ranges if self._positions[each.partition].next < each.end
-        ]:
+        while unfinished := [each for each in ranges if self._positions[each.partition].next < each.end]:
             if self._should_stop():
                 raise InterruptedError("asked to stop while reading")
             self._fetch(wanted, unfinished)

@@ -121,9 +121,7 @@ class RequestReader:
 
     def commit(self, offset: int) -> None:
         """Everything below `offset` is done with. Raises confluent_kafka.KafkaException."""
-        self._consumer.commit(
-            offsets=[TopicPartition(self._topic, PARTITION, offset)], asynchronous=False
-        )
+        self._consumer.commit(offsets=[TopicPartition(self._topic, PARTITION, offset)], asynchronous=False)
 
     def close(self) -> None:
         """Leave the broker."""
@@ -150,9 +148,7 @@ class Repair:
         self._lookup = OffsetLookup(config)
         self._decoder = Decoder.of(config.spec, config.avro_schema)
         self._requests = RequestReader(config)
-        self._reader = RangeReader(
-            config, group=config.group(EngineName.REPAIR), should_stop=should_stop
-        )
+        self._reader = RangeReader(config, group=config.group(EngineName.REPAIR), should_stop=should_stop)
         times = config.spec.source.event_time
         self._bounds = {
             "max_future_ms": times.max_future_seconds * 1000,
@@ -191,9 +187,7 @@ class Repair:
         for offset, request in batch:
             if request is None:
                 continue
-            starts = starts_of(
-                request.start, request.end, window, after=self._config.origin.boundary
-            )
+            starts = starts_of(request.start, request.end, window, after=self._config.origin.boundary)
             if not is_ready(starts, window, until):
                 report.not_ready += 1
                 first_not_ready = offset if first_not_ready is None else first_not_ready
@@ -275,9 +269,7 @@ class Repair:
             kept = self._publish_complete(kept, [newest.get(partition, 0) for partition in unread], report)
         self._publish(kept, report)
 
-    def _publish_complete(
-        self, kept: pl.DataFrame, unread: list[int], report: RepairReport
-    ) -> pl.DataFrame:
+    def _publish_complete(self, kept: pl.DataFrame, unread: list[int], report: RepairReport) -> pl.DataFrame:
         """Publish windows to which nothing can be added; `unread`: newest T (ms) of unfinished partitions."""
         if not unread or self._config.timestamp_type is TimestampType.CREATE_TIME:
             return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from streampipeline.jobconfig import PROGRESS_PARTITION, PipelineConfig
 from streampipeline.kafka import admin
@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 def ensure_topics(config: PipelineConfig, *, replication: int = -1) -> None:
-    """Create what is missing: progress (compacted, a partition for each engine), repairs (kept), dead letters.
+    """Create what is missing: progress (compacted, one partition an engine), repairs (kept), dead letters.
 
     `replication` -1 is the broker's default. Raises confluent_kafka.KafkaException.
     """

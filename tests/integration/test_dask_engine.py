@@ -286,9 +286,7 @@ def test_backfill_and_a_slice_that_retention_has_cut(ground: Ground) -> None:
     cut = ground.repair(job, "--until", str(start + 5_000), "--once")
     assert (cut["requests"], cut["windows"], cut["cut"]) == (0, 0, 1)
     with pytest.raises(RetentionPassed, match="10 records"):
-        start_offsets(
-            pipeline, began, frontier=began.boundary, set_by=EngineName.DASK, started=began.offsets
-        )
+        start_offsets(pipeline, began, frontier=began.boundary, set_by=EngineName.DASK, started=began.offsets)
 
 
 def test_ranges_end_behind_control_records(ground: Ground) -> None:

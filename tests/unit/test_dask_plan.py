@@ -57,9 +57,7 @@ def test_waves_cover_every_offset_once(
         shares = plan(positions, ends, workers=workers, batch_records=batch_records)
         ranges = sorted(each for share in shares for each in share.ranges)
         assert all(0 <= share.slot < workers for share in shares)
-        assert all(
-            len({each.partition for each in share.ranges}) == len(share.ranges) for share in shares
-        )
+        assert all(len({each.partition for each in share.ranges}) == len(share.ranges) for share in shares)
         at = dict(positions)
         for each in ranges:
             assert each.start == at[each.partition], "no gap, no overlap"

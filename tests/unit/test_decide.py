@@ -397,6 +397,20 @@ def test_clocks_stand_still_in_a_shared_failure() -> None:
     assert pipeline.phase() is Phase.TRIGGERING
 
 
+def test_a_start_that_a_shared_failure_interrupts_gets_its_time_back() -> None:
+    pipeline = in_normal()
+    pipeline.see(flink=DOWN, jobs=())
+    pipeline.see(after=11)
+    pipeline.see(plan=pipeline.plan())
+    pipeline.see(after=40, kafka=DOWN)
+    pipeline.see(after=600, kafka=UP)
+    pipeline.see(after=40)
+    assert pipeline.phase() is Phase.TRIGGERING
+    assert pipeline.state.wanted is None  # 80 s of 90: not tried again yet
+    assert pipeline.state.dask is not None
+    assert pipeline.state.dask.at == START + 13_000 + 600_000
+
+
 def test_the_row_of_violations_begins_anew_after_a_long_shared_failure() -> None:
     pipeline = in_normal()
     pipeline.checks(20, 20)

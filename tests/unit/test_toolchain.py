@@ -137,8 +137,8 @@ def test_a_missing_tool_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch
         prerequisites.require(["java", "mvn", "go"], Console())
     message = str(caught.value)
     assert "Java 17 or newer" in message
-    assert "apt-get install --no-install-recommends maven openjdk-17-jdk-headless" in message
-    assert "Go 1.23 or newer" in message
+    assert "apt-get install --no-install-recommends golang-go maven openjdk-17-jdk-headless" in message
+    assert "Go 1.19 or newer" in message
 
 
 def test_an_old_tool_counts_as_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

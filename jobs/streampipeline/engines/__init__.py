@@ -1,1 +1,1 @@
-"""."""
+"""What computes windows: Flink, the primary, and Dask, the fallback."""

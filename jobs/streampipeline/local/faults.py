@@ -8,6 +8,8 @@ from enum import StrEnum
 
 
 class FaultKind(StrEnum):
+    """What goes wrong: a part killed and held down, slowed, or frozen."""
+
     KILL_FLINK = "kill-flink"
     KILL_DASK = "kill-dask"
     STOP_MODEL = "stop-model"
@@ -29,6 +31,7 @@ class Fault:
         return f"{self.kind}@{self.at:g}s+{self.hold:g}s"
 
     def active(self, elapsed: float) -> bool:
+        """Whether it is in force `elapsed` seconds into the stream."""
         return self.at <= elapsed < self.at + self.hold
 
 

@@ -90,5 +90,6 @@ class FlinkProcesses:
                 self._processes.start(name, [str(self._home / script), *arguments], env=self._env)
 
     def stop(self) -> None:
+        """End all three, the SQL gateway first; each has 3 s to go."""
         for name in (GATEWAY, TASKMANAGER, JOBMANAGER):
             self._processes.stop(name, grace_seconds=3)

@@ -334,9 +334,7 @@ class LocalGround:
         """Where the write token of an (epoch, engine) stands."""
         return self._workdir / "tokens" / f"{epoch}-{engine.value}"
 
-    def job_config(
-        self, assignment: Assignment, origin: Origin, token_file: Path | None = None
-    ) -> JobConfig:
+    def job_config(self, assignment: Assignment, origin: Origin, token_file: Path | None = None) -> JobConfig:
         """The content of the file of one assignment; its own token file unless another is named."""
         token = str(token_file or self.token_file(assignment.engine, assignment.epoch))
         sink = self._places.sink
@@ -449,4 +447,3 @@ class LocalGround:
             poller.stop()
         with suppress(KafkaException):
             self._probe.close()
-

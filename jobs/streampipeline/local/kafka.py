@@ -32,6 +32,7 @@ class KafkaProcess:
 
     @property
     def bootstrap(self) -> str:
+        """Where clients connect, host:port."""
         return f"127.0.0.1:{self.port}"
 
     def _configure(self, controller: int) -> None:
@@ -75,6 +76,7 @@ class KafkaProcess:
         self._processes.start(BROKER, self._java("kafka.Kafka", str(self._settings)))
 
     def stop(self) -> None:
+        """End the broker; it has 15 s to close its log."""
         self._processes.stop(BROKER, grace_seconds=15)
 
     def answers(self) -> bool:

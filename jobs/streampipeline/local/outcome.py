@@ -27,6 +27,8 @@ class Outcome:
     """What a run ended with. `audit` None: none was made."""
 
     phase: Phase
+    interrupted: bool
+    """The user stopped it: whatever phase it was in is fine."""
     audit: dict[str, Any] | None
     report: dict[str, Any]
 
@@ -37,8 +39,10 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0: the audit is clean and results come from the primary, or there was nothing to audit."""
-        return 0 if self.audit is None or (self.clean and self.phase is Phase.NORMAL) else 1
+        """0: the audit is clean and the run ended in Normal, or where the user stopped it."""
+        if self.interrupted:
+            return 0 if self.audit is None or self.clean else 1
+        return 0 if self.clean and self.phase is Phase.NORMAL else 1
 
 
 def run_audit(runtime: Runtime, config_file: Path, model_file: Path | None, log_file: Path) -> dict[str, Any]:

@@ -33,9 +33,9 @@ log = structlog.get_logger()
 
 
 def free_port() -> int:
-    """A TCP port on loopback that is free now, below the range from which the system takes outgoing ports.
+    """A TCP port on loopback that is free now, below those that the system gives to outgoing connections.
 
-    A port of that range may be taken by any outgoing connection before its server has started. Raises OSError.
+    One of those could be taken by a connection before its server has started. Raises OSError.
     """
     for port in random.sample(range(20_000, 32_000), 200):
         with socket.socket() as probe, suppress(OSError):
@@ -59,10 +59,12 @@ class Child:
 
     @property
     def alive(self) -> bool:
+        """Whether it has not ended; its own children are not asked."""
         return self.process.poll() is None
 
     @property
     def exit_code(self) -> int | None:
+        """None while it runs; -N when signal N ended it."""
         return self.process.poll()
 
     def last_lines(self, count: int = 20) -> str:
@@ -79,7 +81,7 @@ class Processes:
         self.workdir = workdir.resolve()
         self._children: dict[str, Child] = {}
         self._lock = threading.Lock()
-        # The parent-death signal follows the thread that forked, so one thread that lives as long as the run forks.
+        # The parent-death signal follows the thread that forked: one thread, as long-lived as the run, forks.
         self._requests: queue.SimpleQueue[tuple[Callable[[], Child], Future[Child]] | None] = (
             queue.SimpleQueue()
         )
@@ -129,14 +131,17 @@ class Processes:
         return child
 
     def get(self, name: str) -> Child | None:
+        """The child last started under the name; None when there was none, or it was stopped."""
         with self._lock:
             return self._children.get(name)
 
     def alive(self, name: str) -> bool:
+        """Whether a child of that name runs."""
         child = self.get(name)
         return child is not None and child.alive
 
     def names(self, prefix: str = "") -> list[str]:
+        """Names of the children not forgotten, running or not, in the order of their starts."""
         with self._lock:
             return [name for name in self._children if name.startswith(prefix)]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -46,6 +45,7 @@ from streampipeline.local.services import INFLUXDB, MODEL, DaskProcesses, Influx
 from streampipeline.local.settings import RunSettings, sink_of
 from streampipeline.local.status import PhaseChange, Status, StatusFile
 from streampipeline.local.view import Frame, View
+from streampipeline.local.workdir import WorkdirLock, empty
 from streampipeline.sinks import open_admin
 from streampipeline.sinks.base import write_secret
 from streampipeline.topics import ensure_source, ensure_topics
@@ -75,9 +75,10 @@ class Run:
         self.spec = pipeline.spec
         self.workdir = settings.workdir.resolve()
         self.runtime = Runtime.find()
+        self._lock = WorkdirLock(self.workdir)
         end_leftovers(self.workdir)
         if not settings.keep_workdir:
-            shutil.rmtree(self.workdir, ignore_errors=True)
+            empty(self.workdir)
         log_to(self.workdir / "logs" / "run.log")
         self._manifest = manifest
         self._sink = sink_of(self.spec, settings.sink, self.workdir)
@@ -111,6 +112,7 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self.view.close()
         self.processes.stop_all()
+        self._lock.release()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self.stopping:
@@ -358,7 +360,7 @@ class Run:
         if self.settings.report is not None:
             self.settings.report.parent.mkdir(parents=True, exist_ok=True)
             self.settings.report.write_text(json.dumps(said, indent=1) + "\n")
-        return Outcome(state.phase, audit, said)
+        return Outcome(state.phase, self.stopping, audit, said)
 
     def _audit_file(self) -> Path:
         """The audit's JobConfig: it only reads, with a token of its own."""

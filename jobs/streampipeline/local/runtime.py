@@ -1,4 +1,4 @@
-"""Where the programs of a run are: what `hack/bootstrap.py` put under build/runtime, or the environment says."""
+"""Where the programs of a run are: where `hack/bootstrap.py` put them, or the environment says."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Runtime:
         for part in ("flink", "flink-venv", "kafka"):
             if not (base / part).exists():
                 raise MissingProgramError(
-                    f"{base / part} is missing: run `python3 hack/bootstrap.py` (or any of the make targets) first"
+                    f"{base / part} is missing: run `python3 hack/bootstrap.py` "
+                    "(or any of the make targets) first"
                 )
         influxd = base / "influxd"
         found = shutil.which("influxd")

@@ -25,7 +25,8 @@ class ModelProcess:
         if not (self.model_dir / "model.txt").exists():
             shipped = sorted(path.name for path in (runtime.model_server / "models").iterdir())
             raise MissingProgramError(
-                f"spec.model.managed.bundled: no model {bundled!r} ships; use one of {', '.join(shipped)}, or external.url"
+                f"spec.model.managed.bundled: no model {bundled!r} ships; "
+                f"use one of {', '.join(shipped)}, or external.url"
             )
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -34,7 +35,9 @@ class ModelProcess:
         """Start it when it does not run."""
         if not self._processes.alive(MODEL):
             argv = [
-                str(self._runtime.python), "serve.py", "--port", str(self._port), "--model-dir", str(self.model_dir)
+                str(self._runtime.python), "serve.py",
+                "--port", str(self._port),
+                "--model-dir", str(self.model_dir),
             ]  # fmt: skip
             self._processes.start(
                 MODEL, argv, cwd=self._runtime.model_server, env={"BENTOML_DO_NOT_TRACK": "True"}
@@ -50,8 +53,9 @@ class InfluxDbProcess:
         """Raises MissingProgramError when there is no influxd."""
         if runtime.influxd is None:
             raise MissingProgramError(
-                "the sink is InfluxDB and there is no influxd on this machine: run `make influxd` to build it, "
-                "name a server with spec.sinks[0].influxdb.external, or choose files with --sink parquet"
+                "the sink is InfluxDB and there is no influxd on this machine: "
+                "run `make influxd` to build it, name a server with spec.sinks[0].influxdb.external, "
+                "or choose files with --sink parquet"
             )
         self._processes = processes
         self._program = runtime.influxd
@@ -61,6 +65,7 @@ class InfluxDbProcess:
 
     @property
     def admin_token_file(self) -> Path:
+        """Holds the token that makes tokens, once the server was set up."""
         return self._dir / "admin-token"
 
     def ensure(self) -> None:
@@ -80,6 +85,7 @@ class InfluxDbProcess:
         self._processes.start(INFLUXDB, argv)
 
     def answers(self) -> bool:
+        """Whether the server calls itself healthy within a second."""
         try:
             return httpx.get(f"{self.url}/health", timeout=1, trust_env=False).status_code == 200
         except httpx.HTTPError:
@@ -127,6 +133,7 @@ class DaskProcesses:
         return sum(self._processes.alive(name) for name in self._processes.names(f"{WORKER}-"))
 
     def start_driver(self, epoch: int, config_file: Path) -> None:
+        """Start the driver of an epoch with its JobConfig. Raises OSError."""
         argv = commands.driver(self._runtime.python, config=config_file, scheduler=self.address)
         self._processes.start(f"{DRIVER}-{epoch}", argv, env=self._env)
 
@@ -143,4 +150,5 @@ class DaskProcesses:
         return child is not None and "dask.started" in child.last_lines(200)
 
     def stop_driver(self, epoch: int) -> None:
+        """End the driver of an epoch; it stays in `drivers` as one that does not run."""
         self._processes.end(f"{DRIVER}-{epoch}", grace_seconds=5)

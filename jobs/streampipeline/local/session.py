@@ -26,7 +26,7 @@ def run_pipeline(manifest: Manifest, pipeline: StreamPipeline, settings: RunSett
         try:
             outcome = running.outcome()
         except KeyboardInterrupt:
-            outcome = Outcome(running.status.state.phase, None, {})
+            outcome = Outcome(running.status.state.phase, True, None, {})
         running.ground.close()
     _print(outcome, settings)
     return outcome
@@ -51,12 +51,12 @@ def _print(outcome: Outcome, settings: RunSettings) -> None:
         typer.echo("no audit was made")
         return
     windows = ", ".join(f"{source} {count}" for source, count in audit["by_source"].items())
-    verdict = "nothing lost, doubled or different" if outcome.exit_code == 0 else "NOT as it should be"
+    verdict = "nothing lost, doubled or different" if outcome.clean else "NOT exact"
     typer.echo(
         f"audit: {verdict}: {audit['produced']} records produced = {audit['counted']} counted + "
-        f"{audit['dead_lettered']} dead-lettered + {audit['pending']} pending; {audit['windows_expected']} windows "
-        f"({windows}); lost {audit['lost']}, doubled {audit['doubled']}, differing {audit['differing']}, "
-        f"unscored {audit['unscored']}"
+        f"{audit['dead_lettered']} dead-lettered + {audit['pending']} pending; "
+        f"{audit['windows_expected']} windows ({windows}); lost {audit['lost']}, doubled {audit['doubled']}, "
+        f"differing {audit['differing']}, unscored {audit['unscored']}"
     )
     if settings.report is not None:
         typer.echo(f"report: {settings.report}")

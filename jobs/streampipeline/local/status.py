@@ -51,10 +51,11 @@ class StatusFile:
         stored = Status.model_validate_json(self.path.read_text())
         if (stored.pipeline, stored.fingerprint) != (pipeline, fingerprint):
             raise ChangedPipelineError(
-                f"{self.path.parent} holds results of {stored.pipeline!r} with another source, window, aggregates "
-                "or model: name another --workdir, or remove this one"
+                f"{self.path.parent} holds results of {stored.pipeline!r} with another source, window, "
+                "aggregates or model: name another --workdir, or remove this one"
             )
         return stored.model_copy(update={"state": cold(stored.state, now)})
 
     def store(self, status: Status) -> None:
+        """Replace the file in one step. Raises OSError."""
         write_secret(self.path, status.model_dump_json(by_alias=True, indent=1))

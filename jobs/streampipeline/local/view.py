@@ -52,10 +52,21 @@ class Frame:
 class View(Protocol):
     """A way to show a run."""
 
-    def say(self, text: str) -> None: ...
-    def event(self, now: int, event: Event) -> None: ...
-    def show(self, frame: Frame) -> None: ...
-    def close(self) -> None: ...
+    def say(self, text: str) -> None:
+        """Tell what the run is doing outside its phases: starting, a fault, stopping."""
+        ...
+
+    def event(self, now: int, event: Event) -> None:
+        """Tell of a transition at `now` (ms, UTC)."""
+        ...
+
+    def show(self, frame: Frame) -> None:
+        """Take in the newest picture; called at every tick, shown as often as fits."""
+        ...
+
+    def close(self) -> None:
+        """Give the output back; may be called again."""
+        ...
 
 
 def clock(ms: int) -> str:
@@ -77,7 +88,8 @@ class Rate:
         self._seen.append((now, total))
         while len(self._seen) > 1 and now - self._seen[1][0] > self.SECONDS:
             self._seen.pop(0)
-        (then, before), length = self._seen[0], now - self._seen[0][0]
+        then, before = self._seen[0]
+        length = now - then
         return (total - before) / length if length > 0 else 0.0
 
 
@@ -100,19 +112,22 @@ def summary(frame: Frame, rate: float) -> dict[str, object]:
 
 
 class JsonView:
-    """One JSON object a line, twice a second at most."""
+    """One JSON object a line; a status at most once a second."""
 
     def __init__(self) -> None:
         self._rate = Rate()
         self._last = 0.0
 
     def say(self, text: str) -> None:
+        """`{"message": ...}`."""
         print(json.dumps({"message": text}), flush=True)
 
     def event(self, now: int, event: Event) -> None:
+        """`{"at": ..., "event": ..., "message": ...}`."""
         print(json.dumps({"at": now, "event": event.reason, "message": event.message}), flush=True)
 
     def show(self, frame: Frame) -> None:
+        """`summary`, when a second has passed since the last."""
         rate = self._rate.add(sum(frame.look.written.values()))
         if time.monotonic() - self._last >= 1:
             self._last = time.monotonic()
@@ -134,12 +149,15 @@ class PlainView:
         print(f"{time.monotonic() - self._began:7.1f}s  {text}", flush=True)
 
     def say(self, text: str) -> None:
+        """A line at once."""
         self._line(text)
 
     def event(self, now: int, event: Event) -> None:
+        """A line at once, with its reason."""
         self._line(f"{event.reason}: {event.message}")
 
     def show(self, frame: Frame) -> None:
+        """A line, when `PLAIN_SECONDS` have passed since the last."""
         rate = self._rate.add(sum(frame.look.written.values()))
         if time.monotonic() - self._last < PLAIN_SECONDS:
             return
@@ -166,17 +184,21 @@ class LiveView:
         self._live.start()
 
     def say(self, text: str) -> None:
+        """A panel with only this, until the next picture; below that picture afterwards."""
         self._said = text
         self._live.update(Panel(Text(text), title="streampipeline"))
 
     def event(self, now: int, event: Event) -> None:
+        """Kept for the next pictures, the newest `EVENTS_SHOWN`."""
         self._events = [*self._events, (now, event)][-EVENTS_SHOWN:]
 
     def show(self, frame: Frame) -> None:
+        """Redraw."""
         rate = self._rate.add(sum(frame.look.written.values()))
         self._live.update(render(frame, rate, self._events, self._said))
 
     def close(self) -> None:
+        """Stop redrawing; the last picture stays."""
         self._live.stop()
 
 

@@ -1,1 +1,1 @@
-"""."""
+"""What a ground looks at, one part a file."""

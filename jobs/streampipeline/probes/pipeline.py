@@ -1,4 +1,4 @@
-"""One look at what Kafka knows of a pipeline: partitions, progress, latency, lag, repairs waiting, dead letters."""
+"""One look at what Kafka knows of a pipeline: partitions, progress, latency, lag, repairs, dead letters."""
 
 from __future__ import annotations
 
@@ -130,5 +130,6 @@ class PipelineProbe:
         return sum(ends[partition] - starts[partition] for partition in partitions)
 
     def close(self) -> None:
+        """Close the reader of the progress topic."""
         if self._progress is not None:
             self._progress.close()

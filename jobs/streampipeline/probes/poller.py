@@ -50,4 +50,5 @@ class Poller(Generic[T]):
         return last
 
     def stop(self) -> None:
+        """Call the probe no more; one that is under way is not waited for."""
         self._stop.set()

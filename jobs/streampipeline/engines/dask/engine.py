@@ -158,9 +158,7 @@ class Engine:
         look = until_available(self._look, KafkaException, self._stop.is_set)
         dask = self._config.spec.fallback.dask
         workers = sorted(self._client.nthreads())
-        shares = plan(
-            self._planned, look.stable, workers=len(workers), batch_records=dask.batch_records
-        )
+        shares = plan(self._planned, look.stable, workers=len(workers), batch_records=dask.batch_records)
         self._planned = positions_after(self._planned, shares)
         behind = any(look.stable[partition] > end for partition, end in self._planned.items())
         futures = [self._task(share, workers) for share in shares]
@@ -206,9 +204,7 @@ class Engine:
         for result in results:
             self._clocks.advance(result.newest)
         self._clocks.looked(wave.positions, wave.look.all, wave.look.at)
-        self._open = windows.merge(
-            [self._open, partial.filter(pl.col("window_end") > self._frontier)], spec
-        )
+        self._open = windows.merge([self._open, partial.filter(pl.col("window_end") > self._frontier)], spec)
         published = self._close_windows()
         self._commit(wave.positions)
         log.debug(

@@ -58,9 +58,7 @@ def _split(ranges: Sequence[Range], workers: int) -> list[Share]:
     for each in ranges:
         parts = max(1, min(-(-workers // len(ranges)), len(each) // SMALLEST_SPLIT))
         cuts = [each.start + len(each) * index // parts for index in range(parts + 1)]
-        pieces += [
-            Range(each.partition, start, end) for start, end in pairwise(cuts)
-        ]
+        pieces += [Range(each.partition, start, end) for start, end in pairwise(cuts)]
     return [Share(index % workers, (piece,)) for index, piece in enumerate(pieces)]
 
 

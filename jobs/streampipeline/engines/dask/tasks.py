@@ -134,9 +134,7 @@ def _dropped(decoded: pl.DataFrame, config: JobConfig, settled: dict[int, int]) 
     size, slide = config.spec.window.size_ms, config.spec.window.slide_ms
     first_end = (pl.col("e") - size).floordiv(slide) * slide + slide + size
     suspects = decoded.filter(
-        pl.col("reason").is_null()
-        & ~pl.col("late")
-        & (first_end <= config.assignment.boundary)
+        pl.col("reason").is_null() & ~pl.col("late") & (first_end <= config.assignment.boundary)
     )
     if suspects.is_empty():
         return suspects

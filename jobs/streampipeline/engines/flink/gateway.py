@@ -31,6 +31,7 @@ class SqlGateway:
         self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
 
     def ready(self) -> bool:
+        """Whether the gateway answers within two seconds."""
         try:
             return self._http.get("/v1/info", timeout=2).status_code == 200
         except httpx.HTTPError:
@@ -87,8 +88,8 @@ class SqlGateway:
 class Job:
     """A job as the JobManager lists it.
 
-    `state` is Flink's (RUNNING, RESTARTING, FAILED, ...), with one more: Flink calls a job RUNNING while its tasks
-    are still being set up, which with Python workers takes seconds; here that is INITIALIZING.
+    `state` is Flink's (RUNNING, RESTARTING, FAILED, ...), but a job whose tasks are still being set up, which
+    with Python workers takes seconds and which Flink calls RUNNING too, is INITIALIZING here.
     """
 
     id: str

@@ -1,15 +1,15 @@
 """The one Python function inside Flink: called once for each batch of finished windows.
 
-It returns, for each window, 1 once its point is in the sink: Flink's progress stands behind its output. It raises
-when the engine has lost the right to write; the job then fails and the operator finds it retired.
+It returns, for each window, 1 once its point is in the sink: Flink's progress stands behind its output. It
+raises when the engine has lost the right to write; the job then fails and the operator finds it retired.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -17,10 +17,12 @@ from pyflink.table import DataTypes
 from pyflink.table.udf import udf
 
 from streampipeline.jobconfig import EngineName, JobConfig
+from streampipeline.logs import configure
 from streampipeline.publish import Publisher
 from streampipeline.windows_schema import windows_schema
 
 _LOCK = threading.Lock()
+configure(through_logging=True)
 
 
 @cache
@@ -48,10 +50,10 @@ def publish_batch(config_file: str, columns: list[pd.Series]) -> pd.Series:
     return pd.Series(1, index=key.index, dtype="int64")
 
 
-@udf(result_type=DataTypes.BIGINT(), func_type="pandas", deterministic=False)
-def publish(config_file: str, *columns: pd.Series) -> pd.Series:
-    """See `publish_batch`; a literal of the SQL text arrives as it is, not as a column."""
-    return publish_batch(config_file, list(columns))
-
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+@udf(  # type: ignore[untyped-decorator]
+    result_type=DataTypes.BIGINT(), func_type="pandas", deterministic=False
+)
+def publish(*arguments: Any) -> pd.Series:
+    """See `publish_batch`; the path comes last, and as a literal of the SQL text arrives as it is."""
+    *columns, config_file = arguments
+    return publish_batch(config_file, columns)

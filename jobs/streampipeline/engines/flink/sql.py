@@ -1,7 +1,7 @@
-"""The Flink job as SQL: decode, refuse, window and sum in the JVM; one Python call per batch of finished windows.
+"""The Flink job as SQL: decode, refuse, window and sum in the JVM; one Python call for many finished windows.
 
-Built from a JobConfig alone, so that the text can be read, compared and tested without Flink. Holds no secret: the
-publishing function reads its write token from the file that the JobConfig names.
+Built from a JobConfig alone, so that the text can be read, compared and tested without Flink. Holds no
+secret: the publishing function reads its write token from the file that the JobConfig names.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def seconds(ms: int) -> str:
 
 
 def options(pairs: dict[str, str]) -> str:
+    """The inside of a WITH clause, one option a line, in the order given."""
     return ",\n  ".join(f"{literal(key)} = {literal(value)}" for key, value in pairs.items())
 
 
@@ -120,6 +121,7 @@ def _window_function(spec: StreamPipelineSpec) -> str:
 
 
 def on_time_view() -> str:
+    """The records that make an engine's values: neither refused nor late."""
     return "CREATE TEMPORARY VIEW on_time AS\nSELECT * FROM judged WHERE `refused` IS NULL AND NOT `late`"
 
 
@@ -148,7 +150,6 @@ def published_view(config: JobConfig, config_file: str) -> str:
     """Each window handed to the publisher; a row stands here only once its point is in the sink."""
     arguments = ", ".join(
         [
-            literal(config_file),
             "`key`",
             "`window_start`",
             "`window_end`",
@@ -156,6 +157,8 @@ def published_view(config: JobConfig, config_file: str) -> str:
             "`hash`",
             "`newest`",
             *(f"`agg_{index}`" for index in range(len(config.spec.aggregates))),
+            # Not first: PyFlink takes the first argument's length for the number of rows.
+            literal(config_file),
         ]
     )
     boundary = f"TO_TIMESTAMP_LTZ({config.assignment.boundary}, 3)"
@@ -198,6 +201,7 @@ def progress_table(config: JobConfig) -> str:
 
 
 def repairs_table(config: JobConfig) -> str:
+    """Requests of late records; at least once, as a window repaired twice is the same window."""
     settings = options(
         {
             **_connection(config),
@@ -219,6 +223,7 @@ def repairs_table(config: JobConfig) -> str:
 
 
 def dead_letters_table(config: JobConfig) -> str:
+    """Refused records as they came, with Kafka timestamp and headers; at least once."""
     settings = options(
         {
             **_connection(config),
@@ -291,12 +296,16 @@ def job_name(config: JobConfig) -> str:
     return f"streampipeline/{config.uid}/{config.assignment.epoch}"
 
 
+def _function(called: str, implementation: str, language: str) -> str:
+    return f"CREATE TEMPORARY FUNCTION {called} AS {literal(implementation)} LANGUAGE {language}"
+
+
 def statements(config: JobConfig, config_file: str) -> list[str]:
     """All statements in order; the last one starts the job."""
     return [
-        "CREATE TEMPORARY FUNCTION record_hash AS 'io.streampipeline.decoder.RecordHash' LANGUAGE JAVA",
-        "CREATE TEMPORARY FUNCTION dead_letter_headers AS 'io.streampipeline.decoder.DeadLetterHeaders' LANGUAGE JAVA",
-        f"CREATE TEMPORARY FUNCTION {PUBLISH} AS 'streampipeline.engines.flink.publish_function.publish' LANGUAGE PYTHON",
+        _function("record_hash", "io.streampipeline.decoder.RecordHash", "JAVA"),
+        _function("dead_letter_headers", "io.streampipeline.decoder.DeadLetterHeaders", "JAVA"),
+        _function(PUBLISH, "streampipeline.engines.flink.publish_function.publish", "PYTHON"),
         source_table(config),
         judged_view(config),
         on_time_view(),
