@@ -3,7 +3,7 @@ VENV := build/runtime/venv/bin
 export PYTHONPATH := jobs:audit
 export HYPOTHESIS_STORAGE_DIRECTORY := build/hypothesis
 
-# More arguments for `make run`, such as RUN_ARGS="--sink parquet".
+# More arguments for `make run`, such as RUN_ARGS="--json".
 RUN_ARGS ?=
 # More arguments for pytest, such as PYTEST_ARGS="-k windows -x".
 PYTEST_ARGS ?=
@@ -16,9 +16,10 @@ UPGRADE ?=
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## run the nurse sample on this machine
+run: ## two minutes of the nurse sample on this machine: Flink is killed, Dask takes over, an audit
 	$(PYTHON) hack/bootstrap.py
-	$(VENV)/python -m streampipeline.cli run samples/nurse-stress.yaml $(RUN_ARGS)
+	$(VENV)/python -m streampipeline.cli run samples/nurse-stress.yaml --sink parquet --duration 120 \
+		--fault kill-flink@30s+60s --report build/run.json $(RUN_ARGS)
 
 test: ## unit, property and integration tests, on real processes
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd

@@ -44,7 +44,7 @@ def influxd(hack: Path) -> Piece:
         shutil.rmtree(work)
 
     inputs = (VERSION, MODULE_SUM, RUST_BUILDER, hash_of(wrapper, Path(__file__)))
-    return Piece("influxd", inputs, build, tools=("go", "cargo", "cc"))
+    return Piece("influxd", inputs, build, tools=("go", "cargo", "cc", "pkg-config"))
 
 
 def on_path() -> Path | None:

@@ -46,6 +46,7 @@ TOOLS = {
     "javac": Tool("a Java compiler, 17 or newer", "openjdk-17-jdk-headless", ("javac", "-version"), (17, 0)),
     "mvn": Tool("Maven 3", "maven"),
     "cc": Tool("a C compiler", "gcc libc6-dev"),
+    "pkg-config": Tool("pkg-config", "pkg-config"),
     # An older Go can fetch a newer one by itself (see influxd.py).
     "go": Tool("Go 1.19 or newer", "golang-go", ("go", "version"), (1, 19)),
     # Debian 12's cargo is too old; what it builds browsers with is not.

@@ -70,6 +70,8 @@ class Executor:
         self._lock = threading.Lock()
         self._running: set[str] = set()
         self._failures: dict[str, tuple[int, float]] = {}
+        self.done = threading.Event()
+        """Set when an action has been carried out: worth another look at once."""
 
     def apply(self, actions: Sequence[Action]) -> None:
         """Start what is not being carried out already; returns at once."""
@@ -96,6 +98,7 @@ class Executor:
         finally:
             with self._lock:
                 self._running.discard(name)
+            self.done.set()
 
     def _failed(self, name: str, error: Exception) -> None:
         with self._lock:

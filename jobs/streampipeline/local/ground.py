@@ -38,15 +38,19 @@ from streampipeline.local.flink import FlinkProcesses
 from streampipeline.local.processes import Processes
 from streampipeline.local.services import DaskProcesses
 from streampipeline.offsets import OffsetLookup
+from streampipeline.probes.dropped import DropWatch
 from streampipeline.probes.flink import ENDED, FlinkReading, probe_flink
 from streampipeline.probes.model import probe_model
 from streampipeline.probes.pipeline import PipelineLook, PipelineProbe
 from streampipeline.probes.poller import Poller
+from streampipeline.requests import RequestWriter
 from streampipeline.sinks.base import SinkAdmin, write_secret
 
 log = structlog.get_logger()
 
 REPAIR = "repair"
+DROPS_SECONDS = 5.0
+"""Between two looks at what Flink has dropped."""
 REPAIR_PAUSE_SECONDS = 5.0
 """Between the end of one repair pass and the start of the next: each is a process of its own."""
 
@@ -97,6 +101,8 @@ class LocalGround:
             {"bootstrap.servers": ",".join(self._config.bootstrap_servers), "log_level": 0}
         )
         self._probe = PipelineProbe(self._config)
+        self._planner = PipelineProbe(self._config)
+        self._planner_lock = threading.Lock()
         self._pollers: dict[str, Poller[Any]] = {
             "kafka": Poller("kafka", self._probe_broker, 1, fresh_seconds=5),
             "model": Poller(
@@ -105,6 +111,9 @@ class LocalGround:
             "sink": Poller("sink", self._places.sink_admin.probe, 2, fresh_seconds=8),
         }
         self._flink = Poller("flink", lambda: probe_flink(self._places.flink.jobmanager), 1, fresh_seconds=5)
+        self._drops = DropWatch(self._config)
+        self._requests = RequestWriter(self._config, lambda: False)
+        self._dropped = Poller("dropped", self._watch_drops, DROPS_SECONDS, fresh_seconds=30)
         self._look = Poller("pipeline", self._look_at_pipeline, 1, fresh_seconds=5)
 
     # What is seen
@@ -148,6 +157,20 @@ class LocalGround:
     def _probe_broker(self) -> None:
         self._broker.list_topics(timeout=1.5)
 
+    def _watch_drops(self) -> None:
+        reading, look = self._flink.read(), self._look.read()
+        running = [
+            job for job in (reading.value.jobs if reading and reading.value else ()) if job.state == "RUNNING"
+        ]
+        if not running or look is None or look.value is None:
+            return
+        dropped = self._places.flink.jobmanager.dropped_records(running[0].id)
+        committed = look.value.committed.get(EngineName.FLINK, {})
+        request = self._drops.look(running[0].id, dropped, committed)
+        if request is not None:
+            log.warning("flink.dropped", records=dropped, repair_from=request.start, repair_to=request.end)
+            self._requests.write([request])
+
     def _look_at_pipeline(self) -> PipelineLook:
         frontiers = set()
         if self._state is not None:
@@ -169,7 +192,9 @@ class LocalGround:
         needed = self._config.spec.primary.flink.parallelism
         if seen.slots < needed:
             return Probe(health=Health.DOWN, message=f"{seen.slots} of {needed} task slots are registered")
-        if not self._places.flink.gateway.ready():
+        running = any(job.state == "RUNNING" for job in seen.jobs)
+        # The gateway only starts jobs: one that runs is well without it.
+        if not running and not self._places.flink.gateway.ready():
             return Probe(health=Health.DOWN, message="the SQL gateway does not answer")
         return Probe(health=Health.UP)
 
@@ -271,10 +296,10 @@ class LocalGround:
         self._plan = self._planned(action, state, state.origin)
 
     def _planned(self, action: act.PlanStart, state: State, origin: Origin) -> StartPlan | PlanFailed:
-        probe = PipelineProbe(self._config)
         try:
-            look = probe.look(())
-            rows = [row for row in look.progress.values() if row.generation == action.generation]
+            with self._planner_lock:
+                progress, repaired = self._planner.progress(), self._planner.repairs_committed()
+            rows = [row for row in progress.values() if row.generation == action.generation]
             newest = max(rows, key=lambda row: (row.frontier, row.epoch), default=None)
             boundary = newest.frontier if newest else origin.boundary
             started = self._started(newest.engine, newest.epoch, state) if newest else None
@@ -290,7 +315,7 @@ class LocalGround:
                 epoch=action.epoch,
                 boundary=boundary,
                 offsets=offsets,
-                repairs_offset=probe.repairs_committed() or 0,
+                repairs_offset=repaired or 0,
             )
         except start.RetentionPassed as gone:
             if action.accept_loss:
@@ -302,8 +327,6 @@ class LocalGround:
                 message=str(gone),
                 records_gone=gone.count,
             )
-        finally:
-            probe.close()
 
     def _from_log_start(self, action: act.PlanStart, state: State) -> StartPlan:
         """After the user's word: from the first records that are left."""
@@ -399,7 +422,8 @@ class LocalGround:
         if self._rewound >= number:
             return
         self._end_repair()
-        done = self._probe_repairs()
+        with self._planner_lock:
+            done = self._planner.repairs_committed()
         if done is not None and offset < done:
             client = consumer(self._config, self._config.group(EngineName.REPAIR))
             try:
@@ -409,13 +433,6 @@ class LocalGround:
             finally:
                 client.close()
         self._rewound = number
-
-    def _probe_repairs(self) -> int | None:
-        probe = PipelineProbe(self._config)
-        try:
-            return probe.repairs_committed()
-        finally:
-            probe.close()
 
     def _repair(self, until: int) -> None:
         with self._repair_lock:
@@ -443,7 +460,8 @@ class LocalGround:
 
     def close(self) -> None:
         """Stop probing."""
-        for poller in (*self._pollers.values(), self._flink, self._look):
+        for poller in (*self._pollers.values(), self._flink, self._look, self._dropped):
             poller.stop()
         with suppress(KafkaException):
             self._probe.close()
+            self._planner.close()

@@ -27,6 +27,11 @@ import structlog
 MARKER = "STREAMPIPELINE_RUN_OWNER"
 """Environment variable of every child: the working directory of the run that started it."""
 
+ENVIRONMENT = {
+    # Compiled modules are kept, whatever the user's shell says: without them Flink's Python workers alone
+    # spend most of their start on compiling.
+    "PYTHONDONTWRITEBYTECODE": "",
+}
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 log = structlog.get_logger()
@@ -103,6 +108,7 @@ class Processes:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        told: bool = False,
     ) -> Child:
         """Start a child under `name`, ending what ran under that name before. Raises OSError."""
         self.stop(name, grace_seconds=0)
@@ -112,9 +118,9 @@ class Processes:
             with log_file.open("ab") as out:
                 process = subprocess.Popen(
                     list(argv),
-                    env={**os.environ, **(env or {}), MARKER: str(self.workdir)},
+                    env={**os.environ, **ENVIRONMENT, **(env or {}), MARKER: str(self.workdir)},
                     cwd=cwd,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE if told else subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
@@ -129,6 +135,21 @@ class Processes:
             self._children[name] = child
         log.debug("process.started", name=name, pid=child.process.pid)
         return child
+
+    def tell(self, name: str, line: str, rename: str) -> bool:
+        """Give a child that was started with `told` its one line, and a new name. False: it is not there."""
+        child = self.get(name)
+        if child is None or not child.alive or child.process.stdin is None:
+            return False
+        with self._lock:
+            self._children[rename] = self._children.pop(name)
+            child.name = rename
+        try:
+            child.process.stdin.write(line.encode() + b"\n")
+            child.process.stdin.close()
+        except BrokenPipeError:
+            return False
+        return True
 
     def get(self, name: str) -> Child | None:
         """The child last started under the name; None when there was none, or it was stopped."""

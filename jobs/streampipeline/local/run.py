@@ -53,6 +53,7 @@ from streampipeline.topics import ensure_source, ensure_topics
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.5
+SHORT_TICK_SECONDS = 0.1
 READY_SECONDS = 180.0
 SETTLE_SECONDS = 240.0
 """How long, after the stream has ended, a run waits for its last windows, hand-backs and repairs."""
@@ -254,10 +255,17 @@ class Run:
                     settle_by = settle_by or time.monotonic() + SETTLE_SECONDS
                     if self._settled(observed, state) or time.monotonic() > settle_by:
                         break
-                time.sleep(TICK_SECONDS)
+                self._pause(executor)
         finally:
             executor.close()
             self._store(state)
+
+    @staticmethod
+    def _pause(executor: Executor) -> None:
+        """Until the next look: a tick, or less when an action was carried out."""
+        time.sleep(SHORT_TICK_SECONDS)
+        executor.done.wait(TICK_SECONDS - SHORT_TICK_SECONDS)
+        executor.done.clear()
 
     def _elapsed(self) -> float:
         """Seconds since the stream began."""

@@ -12,6 +12,8 @@ from streampipeline.local.runtime import MissingProgramError, Runtime
 
 MODEL, INFLUXDB = "model-server", "influxdb"
 SCHEDULER, WORKER, DRIVER = "dask-scheduler", "dask-worker", "dask-driver"
+STANDBY = "dask-standby"
+"""A driver that has no assignment yet."""
 
 
 class ModelProcess:
@@ -112,6 +114,9 @@ class DaskProcesses:
         if workers > 0 and not self.up:
             argv = commands.scheduler(self._runtime.python, port=self._port)
             self._processes.start(SCHEDULER, argv, env=self._env)
+        if workers > 0 and not self._processes.alive(STANDBY) and not self._driving():
+            argv = commands.driver(self._runtime.python, config="-", scheduler=self.address)
+            self._processes.start(STANDBY, argv, env=self._env, told=True)
         for index in range(workers):
             name = f"{WORKER}-{index}"
             if not self._processes.alive(name):
@@ -125,14 +130,21 @@ class DaskProcesses:
         for name in self._processes.names(f"{WORKER}-"):
             if int(name.rsplit("-", 1)[1]) >= workers:
                 self._processes.stop(name, grace_seconds=3)
-        if workers == 0 and not any(self._processes.alive(name) for name in self._processes.names(DRIVER)):
+        if workers == 0 and not self._driving():
+            self._processes.stop(STANDBY, grace_seconds=0)  # it holds nothing
             self._processes.stop(SCHEDULER, grace_seconds=3)
+
+    def _driving(self) -> bool:
+        return any(self.drivers().values())
 
     def workers(self) -> int:
         """How many workers run."""
         return sum(self._processes.alive(name) for name in self._processes.names(f"{WORKER}-"))
 
     def start_driver(self, epoch: int, config_file: Path) -> None:
+        """Give the driver that stands by its assignment; start one when none does."""
+        if self._processes.tell(STANDBY, str(config_file), f"{DRIVER}-{epoch}"):
+            return
         """Start the driver of an epoch with its JobConfig. Raises OSError."""
         argv = commands.driver(self._runtime.python, config=config_file, scheduler=self.address)
         self._processes.start(f"{DRIVER}-{epoch}", argv, env=self._env)

@@ -33,6 +33,8 @@ class PipelineLook:
     latency: Mapping[int, int] = field(default_factory=dict)
     lag: Mapping[EngineName, int] = field(default_factory=dict)
     """Records after the committed offsets, of engines that have committed any."""
+    committed: Mapping[EngineName, Mapping[int, int]] = field(default_factory=dict)
+    """Offsets of the source topic that each engine has committed."""
     repairs_pending: int = 0
     dead_letters: int = 0
     """Messages in the dead-letter topic (at least once: some may stand there twice)."""
@@ -54,33 +56,43 @@ class PipelineProbe:
 
     def look(self, frontiers: Iterable[int]) -> PipelineLook:
         """`frontiers`: those for which a latency is wanted, besides that of the newest progress."""
-        if self._progress is None:
-            reader = ProgressReader(self._config)
-            reader.settle()
-            self._progress = reader
-        rows = self._progress.poll()
+        rows = self._reader().poll()
         partitions = self._source.partitions()
         ends = self._source.stable_ends(partitions)
         newest = {p: found.t if found else None for p, found in self._source.newest(partitions).items()}
+        committed = {
+            engine: self._committed(engine, self._source.topic)
+            for engine in (EngineName.FLINK, EngineName.DASK)
+        }
         wanted = {*frontiers, *(row.frontier for row in rows.values())}
         known = [t for t in newest.values() if t is not None]
         return PipelineLook(
             partitions=tuple(partitions),
             ends=ends,
             progress=rows,
-            written=self._progress.written(),
+            written=self._reader().written(),
             latency={
                 frontier: self._latency(frontier, partitions, newest) for frontier in self._recent(wanted)
             },
-            lag={
-                engine: lag
-                for engine in (EngineName.FLINK, EngineName.DASK)
-                if (lag := self._lag(engine, ends)) is not None
-            },
+            lag={engine: self._lag(offsets, ends) for engine, offsets in committed.items() if offsets},
+            committed=committed,
             repairs_pending=self._repairs_pending(),
             dead_letters=self._dead_letter_count(),
             newest_t=max(known, default=None),
         )
+
+    def _reader(self) -> ProgressReader:
+        if self._progress is None:
+            reader = ProgressReader(self._config)
+            reader.settle()
+            self._progress = reader
+        return self._progress
+
+    def progress(self) -> dict[ProgressKey, ProgressRow]:
+        """The newest row of each (generation, epoch, engine), with all that is committed by now."""
+        reader = self._reader()
+        reader.settle()
+        return reader.poll()
 
     @staticmethod
     def _recent(frontiers: Iterable[int], count: int = 4) -> list[int]:
@@ -97,10 +109,8 @@ class PipelineProbe:
         closing = {partition: where.t if where else None for partition, where in found.items()}
         return latency_ms(closing, newest, time.time_ns() // 1_000_000, self._clock)
 
-    def _lag(self, engine: EngineName, ends: Mapping[int, int]) -> int | None:
-        committed = self._committed(engine, self._source.topic)
-        if not committed:
-            return None
+    @staticmethod
+    def _lag(committed: Mapping[int, int], ends: Mapping[int, int]) -> int:
         return sum(max(0, end - committed.get(partition, 0)) for partition, end in ends.items())
 
     def _repairs_pending(self) -> int:

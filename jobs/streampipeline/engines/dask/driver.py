@@ -1,5 +1,8 @@
 """The Dask engine's process: `python -m streampipeline.engines.dask.driver CONFIG.json --scheduler tcp://...`.
 
+With `-` for the file it stands by: all is imported and connected, and it waits for one line on standard
+input, the path of its configuration. A closed input ends it.
+
 Exit codes: 0 asked to stop (SIGTERM, SIGINT), 3 fenced, 1 error. Start-up is on the way from a failure to the
 first result: what is heavy is imported after the signal handlers stand, and each phase is logged with its
 seconds.
@@ -39,8 +42,14 @@ def _process_start() -> float:
     return int(after_name[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def run(config_file: Path, scheduler: str, stop: threading.Event, phases: Phases) -> int:
-    """Runs one assignment; returns the exit code. Raises what `Engine.run` raises but Fenced."""
+def _told() -> Path | None:
+    """Wait for the path of the configuration; None: the input was closed."""
+    line = sys.stdin.readline().strip()
+    return Path(line) if line else None
+
+
+def run(config_file: Path | None, scheduler: str, stop: threading.Event, phases: Phases) -> int:
+    """Runs one assignment; returns the exit code. `config_file` None: it is told on standard input."""
     phases.reached("python")
     import structlog
     from distributed import Client
@@ -53,12 +62,17 @@ def run(config_file: Path, scheduler: str, stop: threading.Event, phases: Phases
     phases.reached("imports")
     configure()
     log = structlog.get_logger("streampipeline.dask")
-    config = JobConfig.load(config_file)
-    log = log.bind(pipeline=config.pipeline, epoch=config.assignment.epoch)
     client: Any = Client(  # type: ignore[no-untyped-call]
         scheduler, timeout=CONNECT_SECONDS, set_as_default=False
     )
     phases.reached("scheduler")
+    config_file = config_file or _told()
+    if config_file is None:
+        client.close(timeout=1)
+        return STOPPED
+    phases.reached("assigned")
+    config = JobConfig.load(config_file)
+    log = log.bind(pipeline=config.pipeline, epoch=config.assignment.epoch)
 
     def first_publish() -> None:
         phases.reached("first_publish")
@@ -103,10 +117,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     parser = argparse.ArgumentParser(description="Run one assignment of the Dask engine.")
-    parser.add_argument("config", type=Path, help="a JobConfig as JSON")
+    parser.add_argument(
+        "config", help="a JobConfig as JSON; -: stand by until its path comes on standard input"
+    )
     parser.add_argument("--scheduler", required=True, help="address of the Dask scheduler, tcp://host:port")
     arguments = parser.parse_args()
-    return run(arguments.config, arguments.scheduler, stop, phases)
+    file = None if arguments.config == "-" else Path(arguments.config)
+    return run(file, arguments.scheduler, stop, phases)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""Whole runs as a user starts them: real Kafka, Flink, model server, Dask and sink; each ends with an audit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.support.dask_ground import REPOSITORY, await_
+
+from streampipeline.local.processes import MARKER
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+
+QUICK = {
+    "STREAMPIPELINE_FAILOVER_CHECK_INTERVAL_SECONDS": "2",
+    "STREAMPIPELINE_FAILOVER_PRIMARY_RECOVERY_SECONDS": "4",
+    "STREAMPIPELINE_FAILOVER_MINIMUM_FALLBACK_SECONDS": "5",
+    "STREAMPIPELINE_FAILOVER_RESUME_CHECKS": "2",
+}
+
+
+def command(workdir: Path, *options: str) -> list[str]:
+    sample = str(REPOSITORY / "samples" / "nurse-stress.yaml")
+    report = str(workdir / "report.json")
+    return [
+        sys.executable, "-m", "streampipeline.cli", "run", sample,
+        "--workdir", str(workdir / "work"), "--report", report, *options,
+    ]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join([str(REPOSITORY / "jobs"), str(REPOSITORY / "audit")])
+    return {**os.environ, **QUICK, "PYTHONPATH": path}
+
+
+def run(workdir: Path, *options: str) -> dict[str, Any]:
+    """A run to its end. Returns its report; what it printed is shown when it failed."""
+    done = subprocess.run(
+        command(workdir, *options), env=environment(), capture_output=True, text=True, timeout=400, check=False
+    )
+    print(done.stdout[-6000:], done.stderr[-3000:])
+    assert done.returncode == 0
+    report: dict[str, Any] = json.loads((workdir / "report.json").read_text())
+    assert not of(workdir / "work"), "the run left processes behind"
+    return report
+
+
+def of(workdir: Path) -> list[psutil.Process]:
+    """Processes that a run in this directory started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER) == str(workdir.resolve()):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def assert_exact(report: dict[str, Any]) -> None:
+    wrong = {key: report[key] for key in ("lost", "doubled", "differing")}
+    assert wrong == {"lost": 0, "doubled": 0, "differing": 0}, report["examples"]
+    assert report["produced"] == report["counted"] + report["dead_lettered"] + report["pending"]
+    assert report["produced"] == report["producer"]["records"]
+    assert report["unscored"] == 0
+
+
+def phases(report: dict[str, Any]) -> list[str]:
+    return [phase["phase"] for phase in report["phases"]]
+
+
+def test_dask_takes_over_from_a_killed_flink_and_hands_back(tmp_path: Path) -> None:
+    report = run(tmp_path, "--sink", "parquet", "--duration", "75", "--fault", "kill-flink@18s+12s")
+    assert_exact(report)
+    assert phases(report) == ["Startup", "Normal", "Triggering", "Fallback", "Resuming", "Normal"]
+    assert report["by_source"]["flink"] > 0
+    assert report["by_source"]["dask-fallback"] > 0
+    assert report["seconds_to_first_fallback_result"] < 45
+
+
+def test_bad_late_and_silent_records_and_a_model_that_is_away(tmp_path: Path) -> None:
+    report = run(
+        tmp_path,
+        "--sink=parquet",
+        "--duration=50",
+        "--fault=stop-model@15s+8s",
+        "--producer=--poison=40",
+        "--producer=--late=25",
+        "--producer=--late-seconds=6",
+        "--producer=--silent-partition=1:8:30",
+    )
+    assert_exact(report)
+    assert report["dead_lettered"] == 40
+    assert report["by_source"]["repair"] > 0, "late and unscored windows are repaired"
+    assert phases(report) == ["Startup", "Normal"], "what both engines need does not switch"
+
+
+def test_a_sink_and_a_broker_that_are_away_hold_results_back_and_lose_none(tmp_path: Path) -> None:
+    report = run(tmp_path, "--duration", "50", "--fault", "stop-sink@10s+8s", "--fault", "stop-kafka@28s+6s")
+    assert_exact(report)
+    assert phases(report) == ["Startup", "Normal"], "what both engines need does not switch"
+
+
+def test_a_killed_run_is_cleaned_up_and_gone_on_with(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        command(tmp_path, "--sink", "parquet", "--json"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert first.stdout is not None
+        seen = 0
+        for line in first.stdout:
+            seen = max(seen, json.loads(line).get("windows", {}).get("flink", 0))
+            if seen >= 30:
+                break
+        assert seen >= 30
+        first.send_signal(signal.SIGKILL)
+        first.wait(10)
+        # The parent-death signal takes the children with it.
+        await_("the children end", lambda: not of(tmp_path / "work"), 20)
+    finally:
+        first.kill()
+        first.wait()
+        assert first.stdout is not None
+        first.stdout.close()
+    time.sleep(1)
+    report = run(tmp_path, "--sink", "parquet", "--duration", "15")
+    wrong = {key: report[key] for key in ("lost", "doubled", "differing")}
+    assert wrong == {"lost": 0, "doubled": 0, "differing": 0}, report["examples"]
+    assert report["windows_expected"] > 30
+    assert report["produced"] > report["producer"]["records"], "the first run's records are audited too"
