@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streampipeline_audit import AuditRequest, PendingLate, audit
 from tests.support.dask_ground import FIELDS, Ground, await_, value_of
 from tests.support.flink_ground import flink_cluster, submit
 
@@ -18,6 +17,7 @@ from streampipeline.jobconfig import EngineName, PipelineConfig, TimestampType
 from streampipeline.progress import ProgressReader
 from streampipeline.start import origin
 from streampipeline.topics import ensure_topics
+from streampipeline_audit import AuditRequest, PendingLate, audit
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -108,7 +108,9 @@ def reached(pipeline: PipelineConfig, boundary: int) -> bool:
         reader.close()
 
 
-def compared(points: dict[tuple[str, int], dict[str, Any]], until: int) -> dict[tuple[str, int], tuple[Any, ...]]:
+def compared(
+    points: dict[tuple[str, int], dict[str, Any]], until: int
+) -> dict[tuple[str, int], tuple[Any, ...]]:
     return {
         at: tuple(row[name] for name in COMPARED) for at, row in points.items() if row["window_end"] <= until
     }
@@ -149,6 +151,7 @@ def test_flink_dask_repair_and_audit_agree_to_the_bit(ground: Ground) -> None:
         report = ground.repair(repair, "--until", str(until), "--once")
         assert report["requests"] > 0
         verdict = audit(AuditRequest(config=repair, frontier=until, pending_late=PendingLate.NEVER))
+        print(report, verdict.as_json(), where, begin)
         assert (verdict.lost, verdict.doubled, verdict.differing) == (0, 0, 0), verdict.examples
         assert verdict.dead_lettered > 0
         assert verdict.by_source[EngineName.REPAIR.value] > 0

@@ -1,4 +1,4 @@
-"""Whole runs as a user starts them: real Kafka, Flink, model server, Dask and sink; each ends with an audit."""
+"""Whole runs as a user starts them: real Kafka, Flink, model server, Dask, sink; each ends with an audit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,12 @@ def environment() -> dict[str, str]:
 def run(workdir: Path, *options: str) -> dict[str, Any]:
     """A run to its end. Returns its report; what it printed is shown when it failed."""
     done = subprocess.run(
-        command(workdir, *options), env=environment(), capture_output=True, text=True, timeout=400, check=False
+        command(workdir, *options),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
     print(done.stdout[-6000:], done.stderr[-3000:])
     assert done.returncode == 0
