@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streampipeline.jobconfig import PipelineConfig
+
+_ADMINS: dict[str, AdminClient] = {}
+_ADMINS_LOCK = threading.Lock()
 
 READ_BATCH = 20_000
 """Messages asked for in one call of `Consumer.consume`."""
@@ -58,5 +62,40 @@ def producer(config: PipelineConfig, overrides: Mapping[str, object] | None = No
 
 
 def admin(config: PipelineConfig) -> AdminClient:
-    """An admin client; keep a name for it while its requests are under way: they end with it."""
-    return AdminClient(connection(config))
+    """The process's admin client for this connection; for any thread.
+
+    It is never let go of: one whose last reference is dropped just after its answer may be torn down by its
+    own thread, which crashes the process, and one dropped before fails its requests.
+    """
+    properties = connection(config)
+    key = json.dumps(properties, sort_keys=True)
+    with _ADMINS_LOCK:
+        if key not in _ADMINS:
+            _ADMINS[key] = AdminClient(properties)
+        return _ADMINS[key]
+
+
+class GroupOffsets:
+    """The offsets that one consumer group has committed. For any thread; joins no group.
+
+    Asked through a consumer: librdkafka's admin request for them crashes the process when the group's
+    coordinator is just moving (seen with 2.16: rd_kafka_cgrp_op without a consumer group).
+    """
+
+    TIMEOUT_SECONDS = 10.0
+
+    def __init__(self, config: PipelineConfig, group: str) -> None:
+        self._consumer = consumer(config, group)
+
+    def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """A partition without any is missing. Raises confluent_kafka.KafkaException."""
+        asked = [TopicPartition(topic, partition) for partition in partitions]
+        found = self._consumer.committed(asked, timeout=self.TIMEOUT_SECONDS) if asked else []
+        for entry in found:
+            if entry.error is not None:
+                raise KafkaException(entry.error)
+        return {entry.partition: entry.offset for entry in found if entry.offset >= 0}
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()

@@ -8,12 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import ConsumerGroupTopicPartitions
-
 from streampipeline.api.spec import StartFrom
 from streampipeline.jobconfig import EngineName, Origin, PipelineConfig, TimestampType
-from streampipeline.kafka import admin
-from streampipeline.offsets import TIMEOUT_SECONDS, Found, OffsetLookup
+from streampipeline.kafka import GroupOffsets
+from streampipeline.offsets import Found, OffsetLookup
 from streampipeline.window_time import align_down
 
 CLOCK_MARGIN_MS = 60_000
@@ -146,7 +144,7 @@ def start_offsets(
     future = config.spec.source.event_time.max_future_seconds * 1000
     needed_from = frontier - config.spec.window.size_ms - future - config.disorder_ms
     wanted = positions(
-        committed=committed_offsets(config, set_by) if set_by else {},
+        committed=committed_offsets(config, set_by, partitions) if set_by else {},
         started=started,
         by_time=lookup.first_at(needed_from, partitions),
         ends=ends,
@@ -155,17 +153,13 @@ def start_offsets(
     return clip_to_log(wanted, lookup.log_starts(partitions))
 
 
-def committed_offsets(config: PipelineConfig, engine: EngineName) -> dict[int, int]:
+def committed_offsets(config: PipelineConfig, engine: EngineName, partitions: list[int]) -> dict[int, int]:
     """Source offsets that an engine has committed; a partition without any is missing.
 
     Raises confluent_kafka.KafkaException.
     """
-    asked = ConsumerGroupTopicPartitions(config.group(engine))
-    client = admin(config)  # a name for it: a client that nobody holds fails its pending requests
-    reply = client.list_consumer_group_offsets([asked])[asked.group_id].result(TIMEOUT_SECONDS)
-    topic = config.spec.source.kafka.topic
-    return {
-        entry.partition: entry.offset
-        for entry in reply.topic_partitions or []
-        if entry.topic == topic and entry.offset >= 0
-    }
+    group = GroupOffsets(config, config.group(engine))
+    try:
+        return group.committed(config.spec.source.kafka.topic, partitions)
+    finally:
+        group.close()

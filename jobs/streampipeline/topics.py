@@ -41,7 +41,7 @@ def ensure_topics(config: PipelineConfig, *, replication: int = -1) -> None:
 
 
 def _create(config: PipelineConfig, topics: list[NewTopic]) -> None:
-    client = admin(config)  # kept: its requests end with it
+    client = admin(config)
     for future in client.create_topics(topics, operation_timeout=TIMEOUT_SECONDS).values():
         try:
             future.result(TIMEOUT_SECONDS)

@@ -6,10 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from confluent_kafka import ConsumerGroupTopicPartitions
-
 from streampipeline.jobconfig import EngineName, PipelineConfig
-from streampipeline.kafka import admin
+from streampipeline.kafka import GroupOffsets
 from streampipeline.latency import (
     WindowClock,
     candidate_end,
@@ -17,7 +15,7 @@ from streampipeline.latency import (
     first_query,
     latency_ms,
 )
-from streampipeline.offsets import TIMEOUT_SECONDS, OffsetLookup
+from streampipeline.offsets import OffsetLookup
 from streampipeline.progress import ProgressKey, ProgressReader, ProgressRow
 
 
@@ -50,7 +48,7 @@ class PipelineProbe:
         self._source = OffsetLookup(config)
         self._repairs = OffsetLookup(config, config.repairs_topic)
         self._dead_letters = OffsetLookup(config, config.spec.dead_letter.topic)
-        self._admin = admin(config)
+        self._groups = {engine: GroupOffsets(config, config.group(engine)) for engine in EngineName}
         self._clock = WindowClock.of(config.spec, config.disorder_ms)
         self._progress: ProgressReader | None = None
 
@@ -61,7 +59,7 @@ class PipelineProbe:
         ends = self._source.stable_ends(partitions)
         newest = {p: found.t if found else None for p, found in self._source.newest(partitions).items()}
         committed = {
-            engine: self._committed(engine, self._source.topic)
+            engine: self._groups[engine].committed(self._source.topic, partitions)
             for engine in (EngineName.FLINK, EngineName.DASK)
         }
         wanted = {*frontiers, *(row.frontier for row in rows.values())}
@@ -123,16 +121,7 @@ class PipelineProbe:
 
     def repairs_committed(self) -> int | None:
         """Up to which request repairs are done; None: none yet."""
-        return self._committed(EngineName.REPAIR, self._config.repairs_topic).get(0)
-
-    def _committed(self, engine: EngineName, topic: str) -> dict[int, int]:
-        asked = ConsumerGroupTopicPartitions(self._config.group(engine))
-        reply = self._admin.list_consumer_group_offsets([asked])[asked.group_id].result(TIMEOUT_SECONDS)
-        return {
-            entry.partition: entry.offset
-            for entry in reply.topic_partitions or []
-            if entry.topic == topic and entry.offset >= 0
-        }
+        return self._groups[EngineName.REPAIR].committed(self._config.repairs_topic, [0]).get(0)
 
     def _dead_letter_count(self) -> int:
         partitions = self._dead_letters.partitions()
@@ -143,3 +132,5 @@ class PipelineProbe:
         """Close the reader of the progress topic."""
         if self._progress is not None:
             self._progress.close()
+        for group in self._groups.values():
+            group.close()
