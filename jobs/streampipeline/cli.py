@@ -53,6 +53,9 @@ def run(
     fault: Annotated[
         list[str] | None, typer.Option(help="KIND@START[+HOLD], as kill-flink@30s+60s; again for more")
     ] = None,
+    drill_at: Annotated[
+        float | None, typer.Option(help="seconds into the stream: a planned failover and hand-back")
+    ] = None,
     producer: Annotated[
         list[str] | None, typer.Option(help="an option for the producer, as --producer=--late=5")
     ] = None,
@@ -64,6 +67,8 @@ def run(
     json_output: Annotated[bool, typer.Option("--json", help="JSON lines instead of a picture")] = False,
 ) -> None:
     """Run a pipeline on this machine, with every part as a process, and audit it at the end."""
+    from confluent_kafka import KafkaException
+
     from streampipeline.api.load import load
     from streampipeline.api.problems import InvalidPipelineError
     from streampipeline.local.faults import parse_fault
@@ -75,6 +80,7 @@ def run(
     from streampipeline.local.status import ChangedPipelineError
     from streampipeline.local.view import open_view
     from streampipeline.local.workdir import WorkdirInUseError
+    from streampipeline.sinks.base import SinkUnavailable
 
     try:
         settings = RunSettings(
@@ -88,6 +94,7 @@ def run(
             data=data.resolve() if data else None,
             produce=not no_producer,
             producer_options=tuple(producer or ()),
+            drill_at=drill_at,
             faults=tuple(parse_fault(text) for text in fault or ()),
             report=report,
             json_output=json_output,
@@ -102,6 +109,8 @@ def run(
         raise _fail(str(error)) from None
     try:
         outcome = run_pipeline(manifest, pipeline, settings, open_view(json_output=json_output))
+    except (SinkUnavailable, KafkaException, InvalidPipelineError) as error:
+        raise _fail(f"{type(error).__name__}: {error}") from None
     except (MissingProgramError, ChangedPipelineError, WorkdirInUseError, RunError, AuditFailed) as error:
         raise _fail(str(error)) from None
     raise typer.Exit(outcome.exit_code)

@@ -283,13 +283,19 @@ class Repair:
             report.windows += complete.height
 
 
-def backfill(config: JobConfig, start: int, end: int, key: str | None = None) -> RepairRequest:
+def backfill(
+    config: JobConfig,
+    start: int,
+    end: int,
+    key: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RepairRequest:
     """Request every window (of `key`, or of every key) that holds an instant of [start, end), ms.
 
-    Raises ValueError when the span is empty, confluent_kafka.KafkaException.
+    Raises ValueError when the span is empty, Stopped, confluent_kafka.KafkaException.
     """
     request = RepairRequest(reason=RepairReason.BACKFILL, key=key, start=start, end=end)
-    writer = RequestWriter(config, lambda: False)
+    writer = RequestWriter(config, should_stop)
     writer.write([request])
     return request
 
@@ -336,13 +342,15 @@ def main() -> int:
     try:
         config = JobConfig.load(arguments.config)
         if backfilling:
-            request = backfill(config, arguments.start, arguments.end, arguments.key)
+            request = backfill(config, arguments.start, arguments.end, arguments.key, stop.is_set)
             print(request.model_dump_json(by_alias=True), flush=True)
         if arguments.until is not None:
             run(config, arguments.until, once=arguments.once, stop=stop)
     except Fenced as fenced:
         log.error("repair.fenced", reason=str(fenced))
         return 3
+    except Stopped:
+        return 0
     except Exception:
         log.exception("repair.failed")
         return 1

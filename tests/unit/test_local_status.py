@@ -9,7 +9,7 @@ import pytest
 
 from streampipeline.decide import Phase, State
 from streampipeline.decide.state import Live
-from streampipeline.jobconfig import Assignment, EngineName, Origin
+from streampipeline.jobconfig import Assignment, EngineName, Origin, TimestampType
 from streampipeline.local.status import ChangedPipelineError, PhaseChange, Status, StatusFile
 
 ORIGIN = Origin(boundary=5_000, offsets={0: 3})
@@ -46,7 +46,10 @@ def stored(file: StatusFile) -> Status:
 
 
 def test_a_new_directory_gives_a_new_pipeline_and_writes_nothing(file: StatusFile) -> None:
-    first, second = file.load("p", "f"), file.load("p", "f")
+    first, second = (
+        file.load("p", "f", TimestampType.LOG_APPEND_TIME),
+        file.load("p", "f", TimestampType.LOG_APPEND_TIME),
+    )
 
     assert first.state.phase is Phase.STARTUP
     assert first.state.origin is None
@@ -57,7 +60,7 @@ def test_a_new_directory_gives_a_new_pipeline_and_writes_nothing(file: StatusFil
 def test_a_reload_goes_on_cold_no_engine_survived_and_nothing_exact_is_forgotten(
     file: StatusFile, stored: Status
 ) -> None:
-    loaded = file.load("p", "f")
+    loaded = file.load("p", "f", TimestampType.LOG_APPEND_TIME)
 
     assert (loaded.uid, loaded.phases) == (stored.uid, stored.phases)
     state = loaded.state
@@ -77,7 +80,7 @@ def test_another_pipelines_results_are_not_gone_on_from(
     before = file.path.read_bytes()
 
     with pytest.raises(ChangedPipelineError, match="--workdir") as refused:
-        file.load(pipeline, fingerprint)
+        file.load(pipeline, fingerprint, TimestampType.LOG_APPEND_TIME)
 
     assert str(file.path.parent) in str(refused.value)
     assert file.path.read_bytes() == before
@@ -86,6 +89,6 @@ def test_another_pipelines_results_are_not_gone_on_from(
 def test_the_file_is_replaced_whole_and_is_its_owners_alone(file: StatusFile, stored: Status) -> None:
     file.store(stored.model_copy(update={"uid": "beef"}))
 
-    assert file.load("p", "f").uid == "beef"
+    assert file.load("p", "f", TimestampType.LOG_APPEND_TIME).uid == "beef"
     assert [path.name for path in file.path.parent.iterdir()] == ["state.json"]
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600

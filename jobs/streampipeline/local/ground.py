@@ -35,7 +35,7 @@ from streampipeline.engines.flink import sql
 from streampipeline.jobconfig import Assignment, EngineName, JobConfig, Origin, PipelineConfig, SinkEndpoint
 from streampipeline.kafka import consumer
 from streampipeline.local.flink import FlinkProcesses
-from streampipeline.local.processes import Processes
+from streampipeline.local.processes import Processes, last_json
 from streampipeline.local.services import DaskProcesses
 from streampipeline.offsets import OffsetLookup
 from streampipeline.probes.dropped import DropWatch
@@ -92,6 +92,10 @@ class LocalGround:
         self._origin: Origin | None = None
         self._plan: StartPlan | PlanFailed | None = None
         self._fenced: set[Writer] = set()
+        self._fencing = True
+        self._cut = 0
+        self._dropped_records = 0
+        self._collected: float | None = None
         self._rewound = 0
         self._repair_ended = 0.0
         self._repair_lock = threading.Lock()
@@ -127,6 +131,7 @@ class LocalGround:
     def observe(self, state: State) -> Observed:
         """See `ground.Ground`."""
         self._state = state
+        self._collect_repair()
         reading = self._look.read()
         look = reading.value if reading else None
         flink = self._flink.read()
@@ -143,14 +148,17 @@ class LocalGround:
             progress=self._progress(look),
             latency_ms=look.latency.get(newest) if look and newest is not None else None,
             fenced=tuple(self._fenced),
+            fencing=self._fencing,
             repairs=Repairs(
                 pending=look.repairs_pending if look else 0,
                 running=self._places.processes.alive(REPAIR),
                 rewound=self._rewound,
+                cut=self._cut,
             ),
             origin=self._origin,
             plan=self._plan,
             partitions=look.partitions if look and look.partitions else None,
+            dropped=self._dropped_records,
             controls=self.controls,
         )
 
@@ -170,6 +178,9 @@ class LocalGround:
         if request is not None:
             log.warning("flink.dropped", records=dropped, repair_from=request.start, repair_to=request.end)
             self._requests.write([request])
+            self._dropped_records = dropped
+        elif look.value.repairs_pending == 0:
+            self._dropped_records = 0
 
     def _look_at_pipeline(self) -> PipelineLook:
         frontiers = set()
@@ -373,7 +384,8 @@ class LocalGround:
         assert self._state.origin is not None
         config = self.job_config(assignment, self._state.origin)
         token = self.token_file(assignment.engine, assignment.epoch)
-        self._places.sink_admin.issue(assignment.epoch, assignment.engine, token)
+        if not self._places.sink_admin.issue(assignment.epoch, assignment.engine, token):
+            self._fencing = False
         file = self._job_file(assignment.engine, assignment.epoch)
         write_secret(file, config.dump())
         return config, file
@@ -412,7 +424,8 @@ class LocalGround:
         if writer in self._fenced:
             return
         for fenced in (engine, EngineName.REPAIR):
-            self._places.sink_admin.revoke(epoch, fenced, self.token_file(fenced, epoch))
+            if not self._places.sink_admin.revoke(epoch, fenced, self.token_file(fenced, epoch)):
+                self._fencing = False
         if self._places.sink.influxdb is not None:
             # A write that the server took in before the token was gone may still land.
             time.sleep(self._places.sink.influxdb.timeout_seconds)
@@ -453,6 +466,15 @@ class LocalGround:
             ]  # fmt: skip
             self._places.processes.start(REPAIR, argv, env={"PYTHONPATH": self._python_path})
             self._repair_ended = time.monotonic()
+
+    def _collect_repair(self) -> None:
+        """Take in what the last repair pass said when it ended."""
+        child = self._places.processes.get(REPAIR)
+        if child is None or child.alive or child.started == self._collected:
+            return
+        self._collected = child.started
+        said = last_json(child.last_lines(), "requests")
+        self._cut += int(said["cut"]) if said else 0
 
     def _end_repair(self) -> None:
         with self._repair_lock:

@@ -31,6 +31,8 @@ class Outcome:
     """The user stopped it: whatever phase it was in is fine."""
     audit: dict[str, Any] | None
     report: dict[str, Any]
+    sent: bool = True
+    """The producer, where there was one, said what it sent."""
 
     @property
     def clean(self) -> bool:
@@ -42,7 +44,7 @@ class Outcome:
         """0: the audit is clean and the run ended in Normal, or where the user stopped it."""
         if self.interrupted:
             return 0 if self.audit is None or self.clean else 1
-        return 0 if self.clean and self.phase is Phase.NORMAL else 1
+        return 0 if self.clean and self.sent and self.phase is Phase.NORMAL else 1
 
 
 def run_audit(runtime: Runtime, config_file: Path, model_file: Path | None, log_file: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ working directory in its environment, by which the next run finds and ends what 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import queue
 import random
@@ -20,6 +21,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import structlog
@@ -206,6 +208,16 @@ class Processes:
         for name in names:
             self.stop(name, grace_seconds=0)
         end_leftovers(self.workdir)
+
+
+def last_json(text: str, key: str) -> dict[str, Any] | None:
+    """The last line that is a JSON object with `key`; None: there is none."""
+    for line in reversed(text.splitlines()):
+        with suppress(json.JSONDecodeError):
+            value = json.loads(line)
+            if isinstance(value, dict) and key in value:
+                return value
+    return None
 
 
 def end_leftovers(workdir: Path) -> int:

@@ -10,7 +10,6 @@ import json
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,10 +17,11 @@ from typing import Any
 import structlog
 
 from streampipeline.api.load import Manifest
-from streampipeline.api.spec import InfluxDbSink, StreamPipeline
+from streampipeline.api.spec import InfluxDbSink, ParquetSink, StreamPipeline
 from streampipeline.decide import Observed, Phase, State, decide, headline, worth_writing
 from streampipeline.decide import actions as act
 from streampipeline.decide.events import Event
+from streampipeline.decide.observed import Controls
 from streampipeline.ground import Executor
 from streampipeline.jobconfig import (
     Assignment,
@@ -39,7 +39,7 @@ from streampipeline.local.kafka import BROKER, KafkaProcess
 from streampipeline.local.log_file import log_to
 from streampipeline.local.memory import MemoryWatch
 from streampipeline.local.outcome import Outcome, report, run_audit
-from streampipeline.local.processes import Child, Processes, end_leftovers
+from streampipeline.local.processes import Child, Processes, end_leftovers, last_json
 from streampipeline.local.runtime import MissingProgramError, Runtime
 from streampipeline.local.services import INFLUXDB, MODEL, DaskProcesses, InfluxDbProcess, ModelProcess
 from streampipeline.local.settings import RunSettings, sink_of
@@ -85,7 +85,11 @@ class Run:
         self._sink = sink_of(self.spec, settings.sink, self.workdir)
         schema = manifest.resolve_schema(pipeline)
         self.status_file = StatusFile(self.workdir / "state.json")
-        self.status: Status = self.status_file.load(pipeline.metadata.name, _fingerprint(pipeline, schema))
+        # A replay of a recording sets its records' timestamps itself.
+        asked = TimestampType.CREATE_TIME if settings.data else TimestampType.LOG_APPEND_TIME
+        self.status: Status = self.status_file.load(
+            pipeline.metadata.name, _fingerprint(pipeline, schema, self._sink), asked
+        )
         self.processes = Processes(self.workdir)
         self.kafka = KafkaProcess(self.processes, home=self.runtime.kafka_home)
         managed = isinstance(self._sink, InfluxDbSink) and self._sink.external is None
@@ -97,8 +101,7 @@ class Run:
             spec=self.spec,
             avro_schema=schema,
             bootstrap_servers=[self.kafka.bootstrap],
-            # A replay of a recording sets its records' timestamps itself.
-            timestamp_type=TimestampType.CREATE_TIME if settings.data else TimestampType.LOG_APPEND_TIME,
+            timestamp_type=self.status.timestamp_type,
             model_url=self.model.url if self.model else self._external_model(),
         )
         self.memory = MemoryWatch(self.processes)
@@ -239,6 +242,7 @@ class Run:
                 now = time.time_ns() // 1_000_000
                 if self.stream_began is not None:
                     self.faults.apply(self._elapsed())
+                    self._drill()
                 self._keep_shared_up(self.places.held_down)
                 observed = self.ground.observe(state)
                 decision = decide(observed, state, now, self.spec)
@@ -259,6 +263,12 @@ class Run:
         finally:
             executor.close()
             self._store(state)
+
+    def _drill(self) -> None:
+        """Ask for the planned failover and hand-back when its time has come; asking again does nothing."""
+        at = self.settings.drill_at
+        if at is not None and self._elapsed() >= at:
+            self.ground.controls = Controls(drill=f"{at:g} s into the stream")
 
     @staticmethod
     def _pause(executor: Executor) -> None:
@@ -339,12 +349,7 @@ class Run:
     def producer_report(self) -> dict[str, Any] | None:
         """What the producer said that it sent; None: it did not get that far."""
         child = self.processes.get(PRODUCER)
-        for line in reversed(child.last_lines(50).splitlines() if child else []):
-            with suppress(json.JSONDecodeError):
-                value = json.loads(line)
-                if isinstance(value, dict) and "records" in value:
-                    return value
-        return None
+        return last_json(child.last_lines(50), "records") if child else None
 
     # The end
 
@@ -368,7 +373,8 @@ class Run:
         if self.settings.report is not None:
             self.settings.report.parent.mkdir(parents=True, exist_ok=True)
             self.settings.report.write_text(json.dumps(said, indent=1) + "\n")
-        return Outcome(state.phase, self.stopping, audit, said)
+        sent = not self.settings.produce or said["producer"] is not None
+        return Outcome(state.phase, self.stopping, audit, said, sent)
 
     def _audit_file(self) -> Path:
         """The audit's JobConfig: it only reads, with a token of its own."""
@@ -389,8 +395,8 @@ class Run:
         return file
 
 
-def _fingerprint(pipeline: StreamPipeline, schema: str) -> str:
+def _fingerprint(pipeline: StreamPipeline, schema: str, sink: InfluxDbSink | ParquetSink) -> str:
     """Of what a working directory is bound to."""
     spec = pipeline.spec
-    parts = (spec.source, spec.window, spec.aggregates, spec.model, schema)
+    parts = (spec.source, spec.window, spec.aggregates, spec.model, schema, sink)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -56,7 +56,8 @@ class InfluxDbProcess:
         if runtime.influxd is None:
             raise MissingProgramError(
                 "the sink is InfluxDB and there is no influxd on this machine: "
-                "run `make influxd` to build it, name a server with spec.sinks[0].influxdb.external, "
+                "run `python3 hack/bootstrap.py --with influxd`, "
+                "name a server with spec.sinks[0].influxdb.external, "
                 "or choose files with --sink parquet"
             )
         self._processes = processes
@@ -145,7 +146,6 @@ class DaskProcesses:
         """Give the driver that stands by its assignment; start one when none does."""
         if self._processes.tell(STANDBY, str(config_file), f"{DRIVER}-{epoch}"):
             return
-        """Start the driver of an epoch with its JobConfig. Raises OSError."""
         argv = commands.driver(self._runtime.python, config=config_file, scheduler=self.address)
         self._processes.start(f"{DRIVER}-{epoch}", argv, env=self._env)
 

@@ -42,12 +42,20 @@ class StatusFile:
 
     path: Path
 
-    def load(self, pipeline: str, fingerprint: str) -> Status:
-        """The status to go on from: stored, or new. Raises ChangedPipelineError."""
+    def load(self, pipeline: str, fingerprint: str, timestamp_type: TimestampType) -> Status:
+        """The status to go on from: stored, with the topic's timestamps as they were, or new.
+
+        Raises ChangedPipelineError.
+        """
         now = time.time_ns() // 1_000_000
         if not self.path.exists():
-            uid = secrets.token_hex(4)
-            return Status(uid=uid, pipeline=pipeline, fingerprint=fingerprint, state=State.initial(now))
+            return Status(
+                uid=secrets.token_hex(4),
+                pipeline=pipeline,
+                fingerprint=fingerprint,
+                timestamp_type=timestamp_type,
+                state=State.initial(now),
+            )
         stored = Status.model_validate_json(self.path.read_text())
         if (stored.pipeline, stored.fingerprint) != (pipeline, fingerprint):
             raise ChangedPipelineError(
