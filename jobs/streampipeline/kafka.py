@@ -13,7 +13,8 @@ from confluent_kafka.admin import AdminClient
 
 from streampipeline.jobconfig import PipelineConfig
 
-_ADMINS: dict[str, AdminClient] = {}
+_ADMINS: dict[str, list[AdminClient]] = {}
+"""By connection; the last one is in use."""
 _ADMINS_LOCK = threading.Lock()
 
 READ_BATCH = 20_000
@@ -61,18 +62,20 @@ def producer(config: PipelineConfig, overrides: Mapping[str, object] | None = No
     )
 
 
-def admin(config: PipelineConfig) -> AdminClient:
+def admin(config: PipelineConfig, *, instead_of: AdminClient | None = None) -> AdminClient:
     """The process's admin client for this connection; for any thread.
 
-    It is never let go of: one whose last reference is dropped just after its answer may be torn down by its
-    own thread, which crashes the process, and one dropped before fails its requests.
+    None is ever let go of: one whose last reference is dropped just after its answer may be torn down by its
+    own thread, which crashes the process, and one dropped before fails its requests. `instead_of`: the client
+    that is not to be used any more.
     """
     properties = connection(config)
     key = json.dumps(properties, sort_keys=True)
     with _ADMINS_LOCK:
-        if key not in _ADMINS:
-            _ADMINS[key] = AdminClient(properties)
-        return _ADMINS[key]
+        clients = _ADMINS.setdefault(key, [])
+        if not clients or clients[-1] is instead_of:
+            clients.append(AdminClient(properties))
+        return clients[-1]
 
 
 class GroupOffsets:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, but not exported by name
 
 from streampipeline.jobconfig import PipelineConfig
 from streampipeline.kafka import admin
 
 TIMEOUT_SECONDS = 10.0
+_STALE = (KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH)
+"""What a broker says to a client that has slept through a restart of it."""
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -32,6 +34,7 @@ class OffsetLookup:
     def __init__(self, config: PipelineConfig, topic: str | None = None) -> None:
         """`topic`: the source topic unless stated."""
         self.topic = topic or config.spec.source.kafka.topic
+        self._config = config
         self._admin = admin(config)
 
     def partitions(self) -> list[int]:
@@ -65,6 +68,16 @@ class OffsetLookup:
         return {partition: where if where.offset >= 0 else None for partition, where in found.items()}
 
     def _list(self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel) -> dict[int, Found]:
+        try:
+            return self._ask(partitions, spec, isolation)
+        except KafkaException as error:
+            if error.args[0].code() not in _STALE:
+                raise
+            # librdkafka's admin client keeps the leader epochs that it learned first, for ever.
+            self._admin = admin(self._config, instead_of=self._admin)
+            return self._ask(partitions, spec, isolation)
+
+    def _ask(self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel) -> dict[int, Found]:
         asked = {TopicPartition(self.topic, partition): spec for partition in partitions}
         if not asked:
             return {}

@@ -135,6 +135,26 @@ def test_the_watermark_is_behind_by_delay_disorder_and_one_millisecond(
     assert f"WATERMARK FOR `e` AS `T` - {sql.seconds(lag_ms)}\n" in table
 
 
+@pytest.mark.parametrize(
+    ("timestamps", "lag_ms", "by_wall_clock"),
+    [("LogAppendTime", "4001", "false"), ("CreateTime", "9001", "true")],
+)
+def test_the_source_has_partition_clocks_and_the_sinks_are_plain(
+    timestamps: str, lag_ms: str, by_wall_clock: str
+) -> None:
+    times = event_time(allowedDelaySeconds=4, idlePartitionSeconds=25)
+    config = make(spec=times, timestampType=timestamps)
+
+    options = options_of(sql.source_table(config))
+
+    assert options["connector"] == "streampipeline-kafka"
+    assert options["streampipeline.clock.lag-ms"] == lag_ms
+    assert options["streampipeline.clock.idle-ms"] == "25000"
+    assert options["streampipeline.clock.by-wall-clock"] == by_wall_clock
+    for table in (sql.progress_table, sql.repairs_table, sql.dead_letters_table):
+        assert options_of(table(config))["connector"] == "kafka"
+
+
 def test_records_are_judged_by_their_two_times() -> None:
     times = event_time(allowedDelaySeconds=4, maxLatenessSeconds=90, maxFutureSeconds=7)
 
@@ -275,13 +295,13 @@ def test_no_secret_is_in_the_text(tmp_path: Path) -> None:
 
 
 def test_the_session_follows_the_spec_and_the_job_is_found_by_its_epoch() -> None:
-    times = event_time(idlePartitionSeconds=25)
     flink = {"primary": {"flink": {"parallelism": 3, "checkpointIntervalSeconds": 9}}}
 
-    properties = sql.session_properties(make(spec={**times, **flink}))
+    properties = sql.session_properties(make(spec=flink))
 
     assert properties["pipeline.name"] == sql.job_name(make()) == "streampipeline/u1/7"
     assert properties["parallelism.default"] == "3"
     assert properties["execution.checkpointing.interval"] == "9 s"
-    assert properties["table.exec.source.idle-timeout"] == "25 s"
+    # It goes by wall clock and would lose records: the source has clocks of its own.
+    assert "table.exec.source.idle-timeout" not in properties
     assert properties["table.local-time-zone"] == "UTC"

@@ -396,9 +396,10 @@ class LocalGround:
                 _, file = self._prepare_job(assignment)
                 self._places.dask.start_driver(assignment.epoch, file)
             return
-        config, file = self._prepare_job(assignment)
-        if any(job.name == sql.job_name(config) for job in self._places.flink.jobmanager.jobs()):
+        name = f"streampipeline/{self._config.uid}/{assignment.epoch}"
+        if any(job.name == name for job in self._places.flink.jobmanager.jobs()):
             return
+        config, file = self._prepare_job(assignment)
         started = time.monotonic()
         job_id = self._places.flink.gateway.submit(
             sql.session_properties(config), sql.statements(config, str(file))

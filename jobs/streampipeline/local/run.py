@@ -315,6 +315,7 @@ class Run:
     def _begin_stream(self) -> None:
         self.stream_began = time.monotonic()
         if not self.settings.produce:
+            self.view.say(f"waiting for records: Kafka is at {self.kafka.bootstrap}")
             return
         argv = [
             str(self.runtime.python), "-m", "streampipeline.producer",

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 
 from streampipeline.api.spec import Function, StreamPipelineSpec
-from streampipeline.jobconfig import PROGRESS_PARTITION, EngineName, JobConfig
+from streampipeline.jobconfig import PROGRESS_PARTITION, EngineName, JobConfig, TimestampType
 from streampipeline.scaling import scaled_column_of, scaled_columns
 
 PUBLISH = "streampipeline_publish"
@@ -62,6 +62,13 @@ def source_table(config: JobConfig) -> str:
     settings = options(
         {
             **_connection(config),
+            # The plain one takes partitions with unread records for idle, by wall clock: they would be lost.
+            "connector": "streampipeline-kafka",
+            "streampipeline.clock.lag-ms": str(lag),
+            "streampipeline.clock.idle-ms": str(source.event_time.idle_partition_seconds * 1000),
+            "streampipeline.clock.by-wall-clock": str(
+                config.timestamp_type is TimestampType.CREATE_TIME
+            ).lower(),
             "topic": source.kafka.topic,
             "properties.group.id": config.group(EngineName.FLINK),
             "properties.isolation.level": "read_committed",
@@ -271,12 +278,10 @@ END"""
 def session_properties(config: JobConfig) -> dict[str, str]:
     """Flink options of this job; the cluster's own stand in its configuration file."""
     flink = config.spec.primary.flink
-    times = config.spec.source.event_time
     return {
         "pipeline.name": job_name(config),
         "parallelism.default": str(flink.parallelism),
         "table.local-time-zone": "UTC",
-        "table.exec.source.idle-timeout": f"{times.idle_partition_seconds} s",
         "execution.checkpointing.interval": f"{flink.checkpoint_interval_seconds} s",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.min-pause": "500 ms",

@@ -18,6 +18,7 @@ import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.connectors.kafka.config.BoundedMode;
 import org.apache.flink.streaming.connectors.kafka.config.StartupMode;
 import org.apache.flink.streaming.connectors.kafka.table.KafkaDynamicSource;
+import org.apache.flink.streaming.connectors.kafka.table.TableDataTypeUtils;
 import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.connector.Projection;
 import org.apache.flink.table.connector.ProviderContext;
@@ -26,7 +27,6 @@ import org.apache.flink.table.connector.source.DataStreamScanProvider;
 import org.apache.flink.table.connector.source.DynamicTableSource;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.types.DataType;
-import org.apache.flink.table.types.utils.DataTypeUtils;
 
 /** Flink's Kafka table source, its {@link KafkaSource} wrapped in a {@link ClockedSource}. */
 final class ClockedKafkaTableSource extends KafkaDynamicSource {
@@ -89,15 +89,97 @@ final class ClockedKafkaTableSource extends KafkaDynamicSource {
         return new Provider(new ClockedSource(kafka, properties, partitions, offsetColumn(), clock));
     }
 
-    private static DeserializationSchema<RowData> decoder(
-            DynamicTableSource.Context context,
+    private DeserializationSchema<RowData> decoder(
+            ScanContext context,
             DecodingFormat<DeserializationSchema<RowData>> format,
             int[] projection,
             String prefix) {
         if (format == null) {
             return null;
         }
-        DataType decoded = Projection.of(projection).project(format == null ? null : context0(context));
-        return format.createRuntimeDecoder(context, decoded);
+        DataType decoded = Projection.of(projection).project(physicalDataType);
+        return format.createRuntimeDecoder(
+                context, prefix == null ? decoded : TableDataTypeUtils.stripRowPrefix(decoded, prefix));
+    }
+
+    /** Metadata stand behind all other columns, in their order. */
+    private int offsetColumn() {
+        int index = metadataKeys.indexOf(OFFSET);
+        if (index < 0) {
+            throw new ValidationException(
+                    ClockedKafkaFactory.CONNECTOR + " needs a metadata column '" + OFFSET + "'");
+        }
+        return DataType.getFieldCount(producedDataType) - metadataKeys.size() + index;
+    }
+
+    @Override
+    public DynamicTableSource copy() {
+        ClockedKafkaTableSource copy =
+                new ClockedKafkaTableSource(
+                        physicalDataType,
+                        keyDecodingFormat,
+                        valueDecodingFormat,
+                        keyProjection,
+                        valueProjection,
+                        keyPrefix,
+                        topics,
+                        topicPattern,
+                        properties,
+                        startupMode,
+                        specificStartupOffsets,
+                        startupTimestampMillis,
+                        boundedMode,
+                        specificBoundedOffsets,
+                        boundedTimestampMillis,
+                        tableIdentifier,
+                        parallelism);
+        copy.producedDataType = producedDataType;
+        copy.metadataKeys = metadataKeys;
+        copy.watermarkStrategy = watermarkStrategy;
+        return copy.with(clock);
+    }
+
+    @Override
+    public String asSummaryString() {
+        return "Kafka table source with partition clocks";
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return super.equals(other) && Objects.equals(clock, ((ClockedKafkaTableSource) other).clock);
+    }
+
+    @Override
+    public int hashCode() {
+        return Objects.hash(super.hashCode(), clock);
+    }
+
+    private final class Provider implements DataStreamScanProvider {
+        private final ClockedSource source;
+
+        Provider(ClockedSource source) {
+            this.source = source;
+        }
+
+        @Override
+        public DataStream<RowData> produceDataStream(
+                ProviderContext context, StreamExecutionEnvironment environment) {
+            WatermarkStrategy<RowData> strategy =
+                    watermarkStrategy == null ? WatermarkStrategy.noWatermarks() : watermarkStrategy;
+            DataStreamSource<RowData> stream =
+                    environment.fromSource(source, strategy, "KafkaSource-" + tableIdentifier);
+            context.generateUid("kafka").ifPresent(stream::uid);
+            return stream;
+        }
+
+        @Override
+        public boolean isBounded() {
+            return source.getBoundedness() == Boundedness.BOUNDED;
+        }
+
+        @Override
+        public Optional<Integer> getParallelism() {
+            return Optional.ofNullable(parallelism);
+        }
     }
 }

@@ -1,0 +1,94 @@
+package io.streampipeline.clock;
+
+import java.util.Map;
+import org.apache.flink.api.common.eventtime.Watermark;
+import org.apache.flink.api.connector.source.ReaderOutput;
+import org.apache.flink.api.connector.source.SourceOutput;
+import org.apache.flink.table.data.RowData;
+
+/** Hands on to a reader's output and shows each partition's records to its clock. */
+final class ClockedOutput implements ReaderOutput<RowData> {
+    private final ReaderOutput<RowData> main;
+    private final Map<String, PartitionClock> clocks;
+    private final int offsetColumn;
+
+    /**
+     * @param clocks by split
+     * @param offsetColumn where a row holds its record's offset
+     */
+    ClockedOutput(ReaderOutput<RowData> main, Map<String, PartitionClock> clocks, int offsetColumn) {
+        this.main = main;
+        this.clocks = clocks;
+        this.offsetColumn = offsetColumn;
+    }
+
+    ReaderOutput<RowData> main() {
+        return main;
+    }
+
+    @Override
+    public SourceOutput<RowData> createOutputForSplit(String split) {
+        return new OfSplit(main.createOutputForSplit(split), clocks.get(split), offsetColumn);
+    }
+
+    @Override
+    public void releaseOutputForSplit(String split) {
+        clocks.remove(split);
+        main.releaseOutputForSplit(split);
+    }
+
+    @Override
+    public void collect(RowData row) {
+        main.collect(row);
+    }
+
+    @Override
+    public void collect(RowData row, long timestamp) {
+        main.collect(row, timestamp);
+    }
+
+    @Override
+    public void emitWatermark(Watermark watermark) {
+        main.emitWatermark(watermark);
+    }
+
+    @Override
+    public void markIdle() {
+        main.markIdle();
+    }
+
+    @Override
+    public void markActive() {
+        main.markActive();
+    }
+
+    private record OfSplit(SourceOutput<RowData> output, PartitionClock clock, int offsetColumn)
+            implements SourceOutput<RowData> {
+        @Override
+        public void collect(RowData row) {
+            throw new IllegalStateException("A record without its Kafka timestamp");
+        }
+
+        @Override
+        public void collect(RowData row, long t) {
+            // First: the row may be used again behind the output. Nobody looks before both are done.
+            clock.read(row.getLong(offsetColumn), t);
+            output.collect(row, t);
+        }
+
+        @Override
+        public void emitWatermark(Watermark watermark) {
+            output.emitWatermark(watermark);
+        }
+
+        @Override
+        public void markIdle() {
+            output.markIdle();
+        }
+
+        @Override
+        public void markActive() {
+            output.markActive();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+package io.streampipeline.clock;
+
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
+
+/** How far one partition was read, and whether it need not be waited for. For one thread. */
+final class PartitionClock {
+    /** What {@link #watermark} returns when the partition is to be waited for. */
+    static final long WAIT = Long.MIN_VALUE;
+
+    private static final long NOWHERE = -1;
+
+    private final TopicPartition partition;
+    private final ClockOptions options;
+    private long position;
+    private long newest = Look.NOTHING;
+
+    /** Where a look found it at its end, and the first of those looks. */
+    private long restPosition = NOWHERE;
+
+    private long restNanos;
+
+    /** @param position the offset of the first record to be read */
+    PartitionClock(TopicPartition partition, long position, ClockOptions options) {
+        this.partition = partition;
+        this.position = position;
+        this.options = options;
+    }
+
+    TopicPartition partition() {
+        return partition;
+    }
+
+    /** The offset of the next record. */
+    long position() {
+        return position;
+    }
+
+    /** A record was handed on; {@code t} is its Kafka timestamp in ms. */
+    void read(long offset, long t) {
+        position = offset + 1;
+        if (t > newest) {
+            newest = t;
+        }
+    }
+
+    /** The watermark (ms) of the idle partition, or {@link #WAIT}. */
+    long watermark(Look look) {
+        if (!look.atEnd(partition, position)) {
+            restPosition = NOWHERE;
+            return WAIT;
+        }
+        if (restPosition != position) {
+            restPosition = position;
+            restNanos = look.nanos();
+        }
+        boolean behind = look.newest() != Look.NOTHING && newest <= look.newest() - options.idleMs();
+        boolean rested = !options.byWallClock() || look.nanos() - restNanos >= options.idleNanos();
+        return behind && rested ? look.newest() - options.lagMs() : WAIT;
+    }
+}
