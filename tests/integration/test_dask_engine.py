@@ -258,7 +258,7 @@ def test_start_up_is_logged_by_phase(ground: Ground) -> None:
 
     await_("first results", phases)
     assert ground.stop("startup-driver") == 0
-    assert list(phases()[0]) == ["python", "imports", "scheduler", "ready", "first_publish"]
+    assert list(phases()[0]) == ["python", "imports", "scheduler", "assigned", "ready", "first_publish"]
     assert sorted(phases()[0].values()) == list(phases()[0].values())
 
 

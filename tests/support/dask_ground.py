@@ -261,7 +261,8 @@ class Ground:
         return rows
 
     def producer(self) -> Producer:
-        return Producer({"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 20})
+        settings = {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 20, "enable.idempotence": True}
+        return Producer(settings)  # idempotent: a retry must not turn the order of T around
 
     def read(self, topic: str, partitions: int) -> list[tuple[int, int, int, bytes | None, Any]]:
         """Everything committed: (partition, offset, T, value, headers)."""

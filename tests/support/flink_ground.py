@@ -16,19 +16,19 @@ from streampipeline.local.flink import FlinkProcesses
 
 
 @contextmanager
-def flink_cluster(ground: Ground) -> Iterator[FlinkProcesses]:
-    """Two slots, on loopback; ends with the ground's processes."""
+def flink_cluster(ground: Ground, slots: int = 2) -> Iterator[FlinkProcesses]:
+    """A session cluster on loopback; ends with the ground's processes."""
     runtime = Path(os.environ.get("STREAMPIPELINE_RUNTIME", REPOSITORY / "build" / "runtime"))
     flink = FlinkProcesses(
         ground.processes,
         home=(runtime / "flink").resolve(),
         python=runtime / "flink-venv" / "bin" / "python",
         python_path=str(REPOSITORY / "jobs"),
-        slots=2,
+        slots=slots,
     )
     flink.ensure()
     await_("the SQL gateway answers", flink.gateway.ready, 120)
-    await_("the TaskManager is registered", lambda: _slots(flink) >= 2, 120)
+    await_("the TaskManager is registered", lambda: _slots(flink) >= slots, 120)
     try:
         yield flink
     finally:

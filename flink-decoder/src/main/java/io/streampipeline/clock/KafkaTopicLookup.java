@@ -78,7 +78,7 @@ final class KafkaTopicLookup implements TopicLookup {
         long deadline = System.nanoTime() + READING.toNanos();
         while (!open.isEmpty() && System.nanoTime() < deadline) {
             for (ConsumerRecord<byte[], byte[]> record : consumer.poll(READING.dividedBy(10))) {
-                // The consumer's position is behind this record already.
+                // The consumer's own position is beyond this record already.
                 TopicPartition partition = new TopicPartition(record.topic(), record.partition());
                 next.putIfAbsent(partition, record.offset());
             }
