@@ -82,7 +82,7 @@ def phases(report: dict[str, Any]) -> list[str]:
 
 
 def test_dask_takes_over_from_a_killed_flink_and_hands_back(tmp_path: Path) -> None:
-    report = run(tmp_path, "--sink", "parquet", "--duration", "75", "--fault", "kill-flink@18s+12s")
+    report = run(tmp_path, "--sink", "parquet", "--duration", "60", "--fault", "kill-flink@14s+8s")
     assert_exact(report)
     assert phases(report) == ["Startup", "Normal", "Triggering", "Fallback", "Resuming", "Normal"]
     assert report["by_source"]["flink"] > 0
@@ -94,12 +94,12 @@ def test_bad_late_and_silent_records_and_a_model_that_is_away(tmp_path: Path) ->
     report = run(
         tmp_path,
         "--sink=parquet",
-        "--duration=50",
-        "--fault=stop-model@15s+8s",
+        "--duration=40",
+        "--fault=stop-model@12s+6s",
         "--producer=--poison=40",
         "--producer=--late=25",
         "--producer=--late-seconds=6",
-        "--producer=--silent-partition=1:8:30",
+        "--producer=--silent-partition=1:6:24",
     )
     assert_exact(report)
     assert report["dead_lettered"] == 40
@@ -108,7 +108,7 @@ def test_bad_late_and_silent_records_and_a_model_that_is_away(tmp_path: Path) ->
 
 
 def test_a_sink_and_a_broker_that_are_away_hold_results_back_and_lose_none(tmp_path: Path) -> None:
-    report = run(tmp_path, "--duration", "50", "--fault", "stop-sink@10s+8s", "--fault", "stop-kafka@28s+6s")
+    report = run(tmp_path, "--duration", "40", "--fault", "stop-sink@8s+6s", "--fault", "stop-kafka@22s+5s")
     assert_exact(report)
     assert phases(report) == ["Startup", "Normal"], "what both engines need does not switch"
 
@@ -126,9 +126,9 @@ def test_a_killed_run_is_cleaned_up_and_gone_on_with(tmp_path: Path) -> None:
         seen = 0
         for line in first.stdout:
             seen = max(seen, json.loads(line).get("windows", {}).get("flink", 0))
-            if seen >= 30:
+            if seen >= 15:
                 break
-        assert seen >= 30
+        assert seen >= 15
         first.send_signal(signal.SIGKILL)
         first.wait(10)
     finally:
@@ -136,8 +136,8 @@ def test_a_killed_run_is_cleaned_up_and_gone_on_with(tmp_path: Path) -> None:
         first.wait()
         assert first.stdout is not None
         first.stdout.close()
-    report = run(tmp_path, "--sink", "parquet", "--duration", "15")
+    report = run(tmp_path, "--sink", "parquet", "--duration", "10")
     wrong = {key: report[key] for key in ("lost", "doubled", "differing")}
     assert wrong == {"lost": 0, "doubled": 0, "differing": 0}, report["examples"]
-    assert report["windows_expected"] > 30
+    assert report["windows_expected"] > 15
     assert report["produced"] > report["producer"]["records"], "the first run's records are audited too"
