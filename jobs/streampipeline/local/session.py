@@ -43,7 +43,7 @@ def _print(outcome: Outcome, settings: RunSettings) -> None:
         typer.echo(f"phases: {steps}")
     if report.get("seconds_to_fallback") is not None:
         typer.echo(
-            f"after the kill: Fallback in {report['seconds_to_fallback']} s, "
+            f"after the first fault: Fallback in {report['seconds_to_fallback']} s, "
             f"first Dask result in {report['seconds_to_first_fallback_result']} s"
         )
     audit = outcome.audit
