@@ -151,7 +151,7 @@ def _frozen(turn: Turn) -> bool:
     if failure is not None and since is None:
         turn.set(frozen_since=turn.now)
         if turn.state.phase is Phase.STARTUP:
-            turn.say("Waiting", f"waiting: {failure}")
+            turn.say("Waiting", f"for what both engines need: {failure}")
         else:
             turn.say("SharedFailure", f"{failure}: both engines need it, no switch", warning=True)
     if failure is None and since is not None:
