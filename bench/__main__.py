@@ -101,7 +101,7 @@ def measure(data: Path | None) -> dict[str, Any]:
             slots=spec.primary.flink.parallelism,
         )
         flink.ensure()
-        while not flink.gateway.ready() or not _slots(flink):
+        while not flink.gateway.ready() or not flink.slots():
             time.sleep(0.2)
         bare["Flink SQL, decode and windows into a black hole"] = engines.flink_bare(
             config, flink, WORKDIR
@@ -125,17 +125,6 @@ def measure(data: Path | None) -> dict[str, Any]:
         },
         "peak_memory_mib": memory.peak,
     }
-
-
-def _slots(flink: FlinkProcesses) -> int:
-    try:
-        return flink.jobmanager.slots()
-    except OSError:
-        return 0
-    except Exception as error:
-        if type(error).__module__.startswith("httpx"):
-            return 0
-        raise
 
 
 def produce(runtime: Runtime, kafka: KafkaProcess, config: PipelineConfig, data: Path | None) -> Report:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from tests.support.dask_ground import REPOSITORY, Ground, await_
 
 from streampipeline.engines.flink import sql
@@ -28,18 +27,11 @@ def flink_cluster(ground: Ground, slots: int = 2) -> Iterator[FlinkProcesses]:
     )
     flink.ensure()
     await_("the SQL gateway answers", flink.gateway.ready, 120)
-    await_("the TaskManager is registered", lambda: _slots(flink) >= slots, 120)
+    await_("the TaskManager is registered", lambda: flink.slots() >= slots, 120)
     try:
         yield flink
     finally:
         flink.stop()
-
-
-def _slots(flink: FlinkProcesses) -> int:
-    try:
-        return flink.jobmanager.slots()
-    except httpx.HTTPError:
-        return 0
 
 
 def submit(ground: Ground, flink: FlinkProcesses, config: JobConfig) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import httpx
 import yaml
 
 from streampipeline.engines.flink.gateway import JobManager, SqlGateway
@@ -88,6 +89,13 @@ class FlinkProcesses:
         for name, (script, *arguments) in commands.items():
             if not self._processes.alive(name):
                 self._processes.start(name, [str(self._home / script), *arguments], env=self._env)
+
+    def slots(self) -> int:
+        """Slots of registered TaskManagers; 0 while the JobManager does not answer."""
+        try:
+            return self.jobmanager.slots()
+        except httpx.HTTPError:
+            return 0
 
     def stop(self) -> None:
         """End all three, the SQL gateway first; each has 3 s to go."""

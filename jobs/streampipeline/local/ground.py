@@ -212,7 +212,7 @@ class LocalGround:
     def _flink_jobs(self, seen: FlinkReading | None, look: PipelineLook | None, state: State) -> list[Job]:
         if seen is None:
             return []
-        prefix = f"streampipeline/{self._config.uid}/"
+        prefix = sql.job_prefix(self._config.uid)
         epochs = {int(job.name.removeprefix(prefix)) for job in seen.jobs if job.name.startswith(prefix)}
         jobs = []
         for epoch in sorted(epochs):
@@ -396,7 +396,7 @@ class LocalGround:
                 _, file = self._prepare_job(assignment)
                 self._places.dask.start_driver(assignment.epoch, file)
             return
-        name = f"streampipeline/{self._config.uid}/{assignment.epoch}"
+        name = sql.name_of_job(self._config.uid, assignment.epoch)
         if any(job.name == name for job in self._places.flink.jobmanager.jobs()):
             return
         config, file = self._prepare_job(assignment)
@@ -415,7 +415,7 @@ class LocalGround:
         if engine is EngineName.DASK:
             self._places.dask.stop_driver(epoch)
             return
-        name = f"streampipeline/{self._config.uid}/{epoch}"
+        name = sql.name_of_job(self._config.uid, epoch)
         for job in self._places.flink.jobmanager.jobs():
             if job.name == name and job.state not in ENDED:
                 self._places.flink.jobmanager.cancel(job.id)

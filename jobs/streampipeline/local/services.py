@@ -104,6 +104,8 @@ class DaskProcesses:
         self._port = free_port()
         self.address = f"tcp://127.0.0.1:{self._port}"
         self._env = {**commands.environment(), "PYTHONPATH": runtime.python_path}
+        self._started: set[int] = set()
+        """Epochs whose driver has said so: its log is not read again."""
 
     @property
     def up(self) -> bool:
@@ -159,7 +161,9 @@ class DaskProcesses:
     def started(self, epoch: int) -> bool:
         """Whether the driver has reached its cluster and begun to read."""
         child = self._processes.get(f"{DRIVER}-{epoch}")
-        return child is not None and "dask.started" in child.last_lines(200)
+        if epoch not in self._started and child is not None and "dask.started" in child.last_lines(200):
+            self._started.add(epoch)
+        return epoch in self._started
 
     def stop_driver(self, epoch: int) -> None:
         """End the driver of an epoch; it stays in `drivers` as one that does not run."""

@@ -1,7 +1,8 @@
 """Flink's own count of records that came too late for a window, and the span that is to be repaired for them.
 
-It drops an on-time record only where a partition was held to be idle and was not (its idle time-out runs on
-the wall clock). Such a record stood after the offsets that were committed when nothing had been dropped yet.
+It drops an on-time record only where the clock had passed it: on a CreateTime topic, one that runs further
+back than the disorder, or comes from a partition that was idle. Such a record stood after the offsets that
+were committed when nothing had been dropped yet.
 """
 
 from __future__ import annotations

@@ -298,7 +298,17 @@ def session_properties(config: JobConfig) -> dict[str, str]:
 
 def job_name(config: JobConfig) -> str:
     """The name by which a job is found again when the reply to its submission was lost."""
-    return f"streampipeline/{config.uid}/{config.assignment.epoch}"
+    return name_of_job(config.uid, config.assignment.epoch)
+
+
+def job_prefix(uid: str) -> str:
+    """What the names of all jobs of a pipeline begin with; the epoch follows."""
+    return f"streampipeline/{uid}/"
+
+
+def name_of_job(uid: str, epoch: int) -> str:
+    """Name of the job of one epoch."""
+    return f"{job_prefix(uid)}{epoch}"
 
 
 def _function(called: str, implementation: str, language: str) -> str:
