@@ -1,6 +1,6 @@
 PYTHON ?= python3
 VENV := build/runtime/venv/bin
-export PYTHONPATH := jobs:audit
+export PYTHONPATH := jobs:audit:operator
 export HYPOTHESIS_STORAGE_DIRECTORY := build/hypothesis
 
 # More arguments for `make run`, such as RUN_ARGS="--json".

@@ -26,6 +26,11 @@ LISTS = {
     "dev": None,
     "local": "dev",
     "core": "dev",
+    "operator": "dev",
+    "arrow": "dev",
+    "numeric": "dev",
+    "dask": "dev",
+    "dask-operator": "dev",
     "model-server": "dev",
     "flink": None,
 }

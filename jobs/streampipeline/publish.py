@@ -23,8 +23,8 @@ from streampipeline.points import FloatArray, addresses, aggregate_values, point
 from streampipeline.requests import RepairRequest, RequestWriter
 from streampipeline.retry import Stopped, until_available
 from streampipeline.score import Scorer
-from streampipeline.sinks import open_sink
 from streampipeline.sinks.base import Fenced, Rejected, Sink, SinkUnavailable
+from streampipeline.sinks.opening import open_sink
 
 __all__ = ["Fenced", "PublishReport", "Publisher", "Rejected", "Stopped"]
 

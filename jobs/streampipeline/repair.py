@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from streampipeline import windows
 from streampipeline.decode import Decoder
+from streampipeline.job_file import load_when_there
 from streampipeline.jobconfig import EngineName, JobConfig, TimestampType
 from streampipeline.kafka import admin, consumer
 from streampipeline.logs import configure
@@ -300,8 +301,12 @@ def backfill(
     return request
 
 
-def run(config: JobConfig, until: int, *, once: bool, stop: threading.Event) -> None:
+def run(
+    config: JobConfig, until: int, *, once: bool, stop: threading.Event, summary: Path | None = None
+) -> None:
     """Repair in passes until stopped, or a single one; prints a JSON line for each that had something to do.
+
+    `summary`: file that the newest line is written to as well.
 
     Raises what `Repair.run_once` raises but Stopped.
     """
@@ -311,7 +316,10 @@ def run(config: JobConfig, until: int, *, once: bool, stop: threading.Event) -> 
         while not stop.is_set():
             report = repair.run_once(until)
             if once or report.requests or report.cut:
-                print(json.dumps(asdict(report)), flush=True)
+                line = json.dumps(asdict(report))
+                print(line, flush=True)
+                if summary is not None:
+                    summary.write_text(line)
             if once:
                 return
             stop.wait(PAUSE_SECONDS)
@@ -331,6 +339,7 @@ def main() -> int:
     parser.add_argument("--from", dest="start", type=int, help="request windows from here (ms)")
     parser.add_argument("--to", dest="end", type=int, help="... to here, exclusive (ms)")
     parser.add_argument("--key", help="... of this key only")
+    parser.add_argument("--summary", type=Path, help="write what the last pass did to this file too")
     arguments = parser.parse_args()
     backfilling = arguments.start is not None and arguments.end is not None
     if not backfilling and arguments.until is None:
@@ -340,12 +349,12 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        config = JobConfig.load(arguments.config)
+        config = load_when_there(arguments.config)
         if backfilling:
             request = backfill(config, arguments.start, arguments.end, arguments.key, stop.is_set)
             print(request.model_dump_json(by_alias=True), flush=True)
         if arguments.until is not None:
-            run(config, arguments.until, once=arguments.once, stop=stop)
+            run(config, arguments.until, once=arguments.once, stop=stop, summary=arguments.summary)
     except Fenced as fenced:
         log.error("repair.fenced", reason=str(fenced))
         return 3

@@ -25,9 +25,9 @@ from tests.support.publish_config import job_config, windows
 from streampipeline.api.spec import OutputType
 from streampipeline.jobconfig import EngineName, InfluxDbEndpoint, JobConfig
 from streampipeline.points import Scores, aggregate_values, points_schema, points_table
-from streampipeline.sinks import open_admin, open_sink, probe
 from streampipeline.sinks.base import Fenced, Rejected, SinkUnavailable
 from streampipeline.sinks.influxdb_admin import InfluxDbAdmin
+from streampipeline.sinks.opening import open_admin, open_sink, probe
 
 pytestmark = pytest.mark.integration
 

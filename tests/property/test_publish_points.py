@@ -15,7 +15,8 @@ from streampipeline.api.spec import Aggregate, Function
 from streampipeline.jobconfig import EngineName, JobConfig
 from streampipeline.points import Scores, aggregate_values, points_schema, points_table
 from streampipeline.sinks import lineprotocol
-from streampipeline.sinks.influxdb import Refusal, split_down
+from streampipeline.sinks.influxdb import split_down
+from streampipeline.sinks.influxdb_write import Refusal
 from streampipeline.sinks.parquet import ParquetSink, read_points
 
 SCALED = st.integers(-(2**43) + 1, 2**43 - 1)

@@ -11,8 +11,8 @@ from tests.support.publish_config import influxdb_sink, job_config, windows
 
 from streampipeline.jobconfig import EngineName, JobConfig, SinkEndpoint
 from streampipeline.points import Scores, aggregate_values, points_table
-from streampipeline.sinks import open_sink, probe
 from streampipeline.sinks.base import Fenced, SinkUnavailable
+from streampipeline.sinks.opening import open_sink, probe
 
 
 def points(config: JobConfig, rows: list[tuple[str, int]]) -> pa.Table:

@@ -13,8 +13,8 @@ from tests.support.publish_config import job_config, parquet_sink, windows
 
 from streampipeline.jobconfig import EngineName, JobConfig, ParquetEndpoint, SinkEndpoint
 from streampipeline.points import Scores, aggregate_values, points_schema, points_table
-from streampipeline.sinks import open_admin, open_sink, probe
 from streampipeline.sinks.base import Fenced, SinkUnavailable
+from streampipeline.sinks.opening import open_admin, open_sink, probe
 from streampipeline.sinks.parquet import ParquetSink, read_points
 
 

@@ -18,25 +18,31 @@ VERSION = "v1alpha1"
 KIND = "StreamPipeline"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+# Of the classes of regular expressions, such as \s, API servers and Pydantic think differently: none is used.
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+SERVICE_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+"""A DNS label as Kubernetes wants it of a Service."""
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?):[0-9]{1,5}$"
-HTTP_URL = r"^https?://[^\s/?#]+[^\s]*$"
+HTTP_URL = r"^https?://[A-Za-z0-9._~%:@\[\]-]+([/?#][!-~]*)?$"
+NAME_LENGTH = 32
+"""Of a pipeline: the names of its children are longer, and end at 63 or before."""
 QUANTITY = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 TOPIC = r"^[a-zA-Z0-9._-]+$"
 COLUMN = r"^[A-Za-z][A-Za-z0-9_.-]*$"
 """Names of the fields of a point: no leading underscore, which InfluxDB keeps for itself."""
 AVRO_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
-Integer = Annotated[int, Strict()]
-"""A whole number written as one: neither 5.0, nor "5", nor true."""
+Integer = Annotated[int, Strict(), Field(ge=-(2**63), le=2**63 - 1)]
+"""A whole number of 64 bits written as one: neither 5.0, nor "5", nor true."""
 PositiveSeconds = Annotated[int, Strict(), Field(gt=0, le=2_147_483)]
 Seconds = Annotated[int, Strict(), Field(ge=0, le=2_147_483)]
 """Both end where the number of milliseconds would leave 32 bits (24 days)."""
 
 ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-HostPort = Annotated[str, Field(pattern=HOST_PORT)]
+HostPort = Annotated[str, Field(max_length=259, pattern=HOST_PORT)]
+HttpUrl = Annotated[str, Field(max_length=2048, pattern=HTTP_URL)]
 TopicName = Annotated[str, Field(min_length=1, max_length=249, pattern=TOPIC)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=64, pattern=COLUMN)]
 FieldName = Annotated[str, Field(min_length=1, max_length=253, pattern=AVRO_NAME)]
@@ -105,7 +111,7 @@ class Kafka(Model):
     """The topic that is read. Compacted topics are refused: they forget records."""
 
     bootstrap_servers: list[HostPort] = Field(
-        min_length=1, description="Brokers to ask first, each as host:port."
+        min_length=1, max_length=32, description="Brokers to ask first, each as host:port."
     )
     topic: TopicName = Field(description="Topic whose records are read.")
     start_from: StartFrom = Field(
@@ -142,13 +148,14 @@ class Format(Model):
         default=None, description="The key of a ConfigMap that holds the Avro schema's JSON text."
     )
     # Pydantic reserves the attribute name `schema`.
-    inline_schema: str | None = Field(
+    inline_schema: Annotated[str, Field(max_length=262_144)] | None = Field(
         default=None,
         alias="schema",
         description="The Avro schema's JSON text. Its top must be a record.",
     )
     schema_ids: list[Annotated[int, Strict(), Field(ge=0, le=2_147_483_647)]] = Field(
         default_factory=list,
+        max_length=256,
         description="Schema ids of a registry that stand for this very schema; records with another id are "
         "dead-lettered. Empty: any id. Only with ConfluentAvro.",
     )
@@ -267,7 +274,7 @@ class ManagedModel(Model):
     bundled: ResourceName | None = Field(
         default=None, description="Name of a model that ships with the product, such as nurse-stress."
     )
-    image: Annotated[str, Field(min_length=1, pattern=r"^\S+$")] | None = Field(
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] | None = Field(
         default=None, description="Container image of a Bento of your own that answers POST /predict."
     )
 
@@ -275,9 +282,7 @@ class ManagedModel(Model):
 class ExternalModel(Model):
     """A model server that runs elsewhere."""
 
-    url: Annotated[str, Field(pattern=HTTP_URL)] = Field(
-        description="Base URL of the model server: http(s)://host:port; /predict is added."
-    )
+    url: HttpUrl = Field(description="Base URL of the model server: http(s)://host:port; /predict is added.")
 
 
 class UnavailablePolicy(StrEnum):
@@ -315,7 +320,7 @@ class ModelRef(Model):
     )
     external: ExternalModel | None = Field(default=None, description="A model server that runs elsewhere.")
     inputs: list[ColumnName] = Field(
-        min_length=1, description="Names of the aggregates that the model is given."
+        min_length=1, max_length=64, description="Names of the aggregates that the model is given."
     )
     output: ColumnName = Field(description="Name under which the model's answer stands in each point.")
     output_type: OutputType = Field(
@@ -337,7 +342,7 @@ class ModelRef(Model):
 class ManagedInfluxDb(Model):
     """An InfluxDB that is run for the pipeline."""
 
-    storage: Annotated[str, Field(pattern=QUANTITY)] = Field(
+    storage: Annotated[str, Field(max_length=20, pattern=QUANTITY)] = Field(
         default="1Gi", description="Size of its volume, as a Kubernetes quantity."
     )
 
@@ -345,10 +350,8 @@ class ManagedInfluxDb(Model):
 class ExternalInfluxDb(Model):
     """An InfluxDB 2 that runs elsewhere."""
 
-    url: Annotated[str, Field(pattern=HTTP_URL)] = Field(
-        description="Base URL of the server: http(s)://host:port."
-    )
-    org: Annotated[str, Field(min_length=1)] = Field(description="Name of the organisation.")
+    url: HttpUrl = Field(description="Base URL of the server: http(s)://host:port.")
+    org: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Name of the organisation.")
     token_secret_ref: SecretKeyRef = Field(
         description="Token that may write to the bucket. If it may also make tokens, each engine is given "
         "its own; otherwise condition Fenced is False."
@@ -362,10 +365,10 @@ class InfluxDbSink(Model):
         default=None, description="An InfluxDB that is run for the pipeline."
     )
     external: ExternalInfluxDb | None = Field(default=None, description="An InfluxDB 2 that runs elsewhere.")
-    bucket: Annotated[str, Field(min_length=1, pattern=r"^[^_\s\"][^\"]*$")] = Field(
+    bucket: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^_\t\n\f\r \"][^\"]*$")] = Field(
         description="Bucket that points are written to."
     )
-    measurement: Annotated[str, Field(min_length=1, pattern=r"^[^_].*$")] = Field(
+    measurement: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^_].*$")] = Field(
         description="Measurement of the points."
     )
     write_timeout_seconds: PositiveSeconds = Field(
@@ -376,7 +379,7 @@ class InfluxDbSink(Model):
 class ParquetSink(Model):
     """Parquet files in a directory: needs no server."""
 
-    path: Annotated[str, Field(min_length=1)] = Field(
+    path: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
         description="Directory of the files; it is made if it is missing."
     )
 
@@ -417,10 +420,10 @@ class Primary(Model):
 class Workers(Model):
     """How many Dask workers there are."""
 
-    min: Annotated[int, Strict(), Field(ge=0)] = Field(
+    min: Annotated[int, Strict(), Field(ge=0, le=1024)] = Field(
         default=0, description="Workers that are kept warm while the primary runs. At most max."
     )
-    max: Annotated[int, Strict(), Field(ge=1)] = Field(
+    max: Annotated[int, Strict(), Field(ge=1, le=1024)] = Field(
         default=2, description="Workers while the fallback is active."
     )
 
@@ -432,7 +435,7 @@ class DaskEngine(Model):
     batch_seconds: PositiveSeconds = Field(
         default=1, description="A batch is closed after this time at the latest."
     )
-    batch_records: Annotated[int, Strict(), Field(ge=1)] = Field(
+    batch_records: Annotated[int, Strict(), Field(ge=1, le=2_147_483_647)] = Field(
         default=50_000, description="A batch is closed once it holds this many records."
     )
 
@@ -454,14 +457,14 @@ class Failover(Model):
         description="Latency above which a check is a violation: the age of the record that made the "
         "oldest unpublished window closable.",
     )
-    violations: Annotated[int, Strict(), Field(ge=1)] = Field(
+    violations: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
         default=3, description="Violations in a row that trigger the fallback."
     )
     resume_latency_seconds: PositiveSeconds = Field(
         default=8,
         description="Latency below which the primary is given back the work. Below latencySeconds.",
     )
-    resume_checks: Annotated[int, Strict(), Field(ge=1)] = Field(
+    resume_checks: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
         default=3, description="Checks in a row, with the primary well, before it is handed back to."
     )
     primary_recovery_seconds: PositiveSeconds = Field(
@@ -477,7 +480,7 @@ class Failover(Model):
         description="How long the primary may take to catch up when it is handed back to; then the "
         "fallback keeps the work, and the next attempt waits longer.",
     )
-    max_latency_switches_per_hour: Annotated[int, Strict(), Field(ge=0)] = Field(
+    max_latency_switches_per_hour: Annotated[int, Strict(), Field(ge=0, le=3600)] = Field(
         default=4,
         description="Limit of switches because of latency. A takeover from a dead primary is never limited.",
     )
@@ -492,12 +495,12 @@ class StreamPipelineSpec(Model):
     source: Source = Field(description="Where records come from and what they mean.")
     window: Window = Field(description="Event-time windows. Exactly one of tumbling and sliding.")
     aggregates: list[Aggregate] = Field(
-        min_length=1, description="Values that are computed for each window and key."
+        min_length=1, max_length=64, description="Values that are computed for each window and key."
     )
     model: ModelRef = Field(
         description="The model that scores each window. Exactly one of managed and external."
     )
-    sinks: list[Sink] = Field(min_length=1, description="Where points are written to.")
+    sinks: list[Sink] = Field(min_length=1, max_length=4, description="Where points are written to.")
     dead_letter: DeadLetter = Field(description="Where refused records go.")
     primary: Primary = Field(default=Primary(), description="The engine that runs as long as it is well.")
     fallback: Fallback = Field(default=Fallback(), description="The engine that takes over.")
@@ -510,8 +513,8 @@ class Metadata(BaseModel):
     """The part of Kubernetes' metadata that the product reads."""
 
     model_config = ConfigDict(extra="allow")
-    name: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)] = Field(
-        description="Name of the pipeline: a DNS label, as it names services too."
+    name: Annotated[str, Field(min_length=1, max_length=NAME_LENGTH, pattern=SERVICE_NAME)] = Field(
+        description="Name of the pipeline: a DNS label that begins with a letter, as it names services too."
     )
     namespace: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)] | None = Field(
         default=None, description="Namespace of the pipeline and of all that it refers to."

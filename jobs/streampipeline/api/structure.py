@@ -10,10 +10,14 @@ from pydantic import ValidationError
 from streampipeline.api import fields, spec
 from streampipeline.api.problems import Problem, path_of
 
-_PATTERNS: dict[str, tuple[str, str]] = {
+PATTERNS: dict[str, tuple[str, str]] = {
     spec.DNS_LABEL: (
         "is not a DNS label",
         "use lower-case letters, digits and '-', beginning and ending with a letter or digit",
+    ),
+    spec.SERVICE_NAME: (
+        "is not a DNS label that begins with a letter",
+        "use lower-case letters, digits and '-', beginning with a letter and ending with a letter or digit",
     ),
     spec.DNS_SUBDOMAIN: (
         "is not a DNS name",
@@ -32,6 +36,7 @@ _PATTERNS: dict[str, tuple[str, str]] = {
         "begin with a letter or '_'; go on with letters, digits and '_'",
     ),
 }
+"""What is said of a text that does not match, and the remedy."""
 
 _TYPES = {
     "int_type": ("must be a whole number", "write a whole number, without quotes or a decimal point"),
@@ -78,7 +83,7 @@ def _problem(finding: Any) -> Problem:
         remedy = f"write {near}" if near else "use one of " + ", ".join(allowed)
         return Problem(path, f"must be one of {', '.join(allowed)}, is {shown(value)}", remedy)
     if kind == "string_pattern_mismatch":
-        words, remedy = _PATTERNS.get(
+        words, remedy = PATTERNS.get(
             context["pattern"], ("has a form that is not allowed", f"match {context['pattern']}")
         )
         return Problem(path, f"{words}: {shown(value)}", remedy)
@@ -90,6 +95,8 @@ def _problem(finding: Any) -> Problem:
     if kind == "string_too_long":
         limit = context["max_length"]
         return Problem(path, f"is longer than {limit} characters", "use a shorter one")
+    if kind == "too_long":
+        return Problem(path, f"has more than {context['max_length']} elements", "remove some of them")
     words, remedy = _TYPES.get(kind, (finding["msg"], "correct the value"))
     return Problem(path, f"{words}, is {shown(value)}", remedy)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import yaml
 
+from streampipeline.engines.flink.cluster import settings
 from streampipeline.engines.flink.gateway import JobManager, SqlGateway
 from streampipeline.local.processes import Processes, free_port
 
@@ -38,6 +39,7 @@ class FlinkProcesses:
                 shutil.copyfile(file, self._conf / file.name)
         data = self._processes.workdir / "flink"
         config = {
+            **settings(slots=slots, python=str(python)),
             # Flink's own: what Java 17 must open for it.
             "env.java.opts.all": yaml.safe_load((defaults / "config.yaml").read_text())["env"]["java"][
                 "opts"
@@ -45,12 +47,9 @@ class FlinkProcesses:
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.bind-host": "127.0.0.1",
             "jobmanager.rpc.port": free_port(),
-            "jobmanager.memory.process.size": "768m",
             "taskmanager.bind-host": "127.0.0.1",
             "taskmanager.host": "127.0.0.1",
             "taskmanager.rpc.port": "0",
-            "taskmanager.memory.process.size": "1536m",
-            "taskmanager.numberOfTaskSlots": slots,
             "rest.address": "127.0.0.1",
             "rest.bind-address": "127.0.0.1",
             "rest.port": self.rest_port,
@@ -60,12 +59,6 @@ class FlinkProcesses:
             "blob.server.port": "0",
             "io.tmp.dirs": str(data / "tmp"),
             "execution.checkpointing.dir": (data / "checkpoints").as_uri(),
-            "heartbeat.interval": "1 s",
-            "heartbeat.timeout": "10 s",
-            "python.executable": str(python),
-            "python.client.executable": str(python),
-            "web.submit.enable": "false",
-            "jobmanager.execution.failover-strategy": "region",
         }
         (data / "tmp").mkdir(exist_ok=True)
         (self._conf / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=True))

@@ -22,6 +22,7 @@ from streampipeline.decide import Observed, Phase, State, decide, headline, wort
 from streampipeline.decide import actions as act
 from streampipeline.decide.events import Event
 from streampipeline.decide.observed import Controls
+from streampipeline.engine_ground import EngineGround
 from streampipeline.ground import Executor
 from streampipeline.jobconfig import (
     Assignment,
@@ -34,11 +35,11 @@ from streampipeline.jobconfig import (
 )
 from streampipeline.local.fault_injector import FaultInjector
 from streampipeline.local.flink import FlinkProcesses
-from streampipeline.local.ground import LocalGround, Places
 from streampipeline.local.kafka import BROKER, KafkaProcess
 from streampipeline.local.log_file import log_to
 from streampipeline.local.memory import MemoryWatch
 from streampipeline.local.outcome import Outcome, report, run_audit
+from streampipeline.local.place import LocalPlace
 from streampipeline.local.processes import Child, Processes, end_leftovers, last_json
 from streampipeline.local.runtime import MissingProgramError, Runtime
 from streampipeline.local.services import INFLUXDB, MODEL, DaskProcesses, InfluxDbProcess, ModelProcess
@@ -46,8 +47,8 @@ from streampipeline.local.settings import RunSettings, sink_of
 from streampipeline.local.status import PhaseChange, Status, StatusFile
 from streampipeline.local.view import Frame, View
 from streampipeline.local.workdir import WorkdirLock, empty
-from streampipeline.sinks import open_admin
 from streampipeline.sinks.base import write_secret
+from streampipeline.sinks.opening import open_admin
 from streampipeline.topics import ensure_source, ensure_topics
 
 log = structlog.get_logger()
@@ -196,18 +197,16 @@ class Run:
             onboard=self.influxdb is not None,
         )
         admin.prepare()
-        self.places = Places(
-            config=self.config,
+        self.sink_admin = admin
+        self.place = LocalPlace(
             processes=self.processes,
             flink=flink,
-            dask=DaskProcesses(self.processes, self.runtime),
-            sink=sink,
-            sink_admin=admin,
+            dask_processes=DaskProcesses(self.processes, self.runtime),
+            python=self.runtime.python,
+            python_path=self.runtime.python_path,
         )
-        self.ground = LocalGround(self.places, self.runtime.python, self.runtime.python_path)
-        self.faults = FaultInjector(
-            self.processes, self.settings.faults, self.places.held_down, self.view.say
-        )
+        self.ground = EngineGround(self.config, self.place, sink, admin)
+        self.faults = FaultInjector(self.processes, self.settings.faults, self.place.held_down, self.view.say)
 
     def _await(self, what: str, name: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -243,7 +242,7 @@ class Run:
                 if self.stream_began is not None:
                     self.faults.apply(self._elapsed())
                     self._drill()
-                self._keep_shared_up(self.places.held_down)
+                self._keep_shared_up(self.place.held_down)
                 observed = self.ground.observe(state)
                 decision = decide(observed, state, now, self.spec)
                 if worth_writing(state, decision.state):
@@ -388,10 +387,10 @@ class Run:
             boundary=state.origin.boundary,
             offsets=state.origin.offsets,
         )
-        token = self.workdir / "tokens" / "audit"
-        self.places.sink_admin.issue_reader(token)
-        config = self.ground.job_config(reader, state.origin, token)
-        file = self.workdir / "jobs" / "audit.json"
+        token = self.place.files.here / "audit.token"
+        self.sink_admin.issue_reader(token)
+        config = self.ground.job_config(reader, state.origin, str(token))
+        file = self.place.files.here / "audit.json"
         write_secret(file, config.dump())
         return file
 

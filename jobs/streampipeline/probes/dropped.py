@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 from streampipeline.jobconfig import PipelineConfig
 from streampipeline.offsets import OffsetLookup
-from streampipeline.reading import Range, RangeReader
 from streampipeline.requests import RepairReason, RepairRequest
 
 
@@ -41,6 +40,9 @@ class DropWatch:
 
     def _span(self) -> tuple[int, int] | None:
         """Event times (ms) that on-time records after the clean offsets can have."""
+        # Tables are needed when something was dropped only: the operator does without until then.
+        from streampipeline.reading import Range, RangeReader
+
         lookup = OffsetLookup(self._config)
         partitions = lookup.partitions()
         newest = [found.t for found in lookup.newest(partitions).values() if found]

@@ -6,11 +6,12 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Protocol
 
 from streampipeline.jobconfig import EngineName
+
+if TYPE_CHECKING:  # the operator has no tables
+    import pyarrow as pa
 
 
 class SinkUnavailable(Exception):

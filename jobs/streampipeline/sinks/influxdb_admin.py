@@ -12,8 +12,8 @@ import structlog
 
 from streampipeline.jobconfig import EngineName, InfluxDbEndpoint
 from streampipeline.sinks.base import SinkUnavailable, read_token, write_secret
-from streampipeline.sinks.influxdb import write_canary
 from streampipeline.sinks.influxdb_http import InfluxDbClient, Refused
+from streampipeline.sinks.influxdb_write import write_canary
 
 log = structlog.get_logger(__name__)
 
@@ -29,14 +29,23 @@ class _Authorization:
     id: str
     token: str | None
     """Some servers do not show it again."""
+    description: str
 
 
 class InfluxDbAdmin:
     """A `SinkAdmin`. `pipeline` stands in the descriptions of its tokens, by which it finds them again."""
 
     def __init__(
-        self, endpoint: InfluxDbEndpoint, pipeline: str, admin_token_file: Path, *, onboard: bool
+        self,
+        endpoint: InfluxDbEndpoint,
+        pipeline: str,
+        admin_token_file: Path,
+        *,
+        onboard: bool,
+        password: str | None = None,
     ) -> None:
+        """`password`: of the administrator of a server that is set up; None: nobody needs to know it."""
+        self._password = password
         self._endpoint = endpoint
         self._pipeline = pipeline
         self._admin_token_file = admin_token_file
@@ -89,6 +98,12 @@ class InfluxDbAdmin:
             revoked = False
         token_file.unlink(missing_ok=True)
         return revoked
+
+    def revoke_all(self) -> None:
+        """Delete every token of the pipeline. Raises SinkUnavailable, NotAllowed."""
+        with self._connected() as influx:
+            for authorization in self._find_all(influx):
+                self._delete(influx, authorization)
 
     def probe(self) -> None:
         """Write a canary with the administrator's token. Raises SinkUnavailable, Fenced."""
@@ -147,7 +162,7 @@ class InfluxDbAdmin:
                     write_secret(self._admin_token_file, secrets.token_urlsafe(48))
                 body = {
                     "username": USER,
-                    "password": secrets.token_urlsafe(24),
+                    "password": self._password or secrets.token_urlsafe(24),
                     "org": self._endpoint.org,
                     "bucket": self._endpoint.bucket,
                     "token": read_token(self._admin_token_file),
@@ -167,11 +182,14 @@ class InfluxDbAdmin:
         return _first_id(influx, "buckets", {"name": self._endpoint.bucket, "org": self._endpoint.org})
 
     def _find(self, influx: InfluxDbClient, description: str) -> list[_Authorization]:
+        return [one for one in self._find_all(influx) if one.description == description]
+
+    def _find_all(self, influx: InfluxDbClient) -> list[_Authorization]:
         answer = influx.request("GET", "/api/v2/authorizations", params={"org": self._endpoint.org})
         return [
-            _Authorization(one["id"], one.get("token"))
+            _Authorization(one["id"], one.get("token"), one["description"])
             for one in answer["authorizations"]
-            if one.get("description") == description
+            if one.get("description", "").startswith(self._description(""))
         ]
 
     def _delete(self, influx: InfluxDbClient, authorization: _Authorization) -> None:

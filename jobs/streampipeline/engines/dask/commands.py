@@ -27,11 +27,17 @@ def environment() -> Mapping[str, str]:
     }
 
 
-def scheduler(python: Path | str, *, port: int, host: str = "127.0.0.1") -> list[str]:
-    """The scheduler, without dashboard and without any file of its own."""
+def scheduler(
+    python: Path | str, *, port: int, host: str = "127.0.0.1", http_port: int | None = None
+) -> list[str]:
+    """The scheduler, without dashboard and without any file of its own.
+
+    `http_port`: where Dask's operator asks it to let workers go.
+    """
+    http = [] if http_port is None else ["--dashboard-address", f"{host}:{http_port}"]
     return [
         str(python), "-m", "distributed.cli.dask_scheduler",
-        "--host", host, "--port", str(port), "--no-dashboard", "--no-show",
+        "--host", host, "--port", str(port), "--no-dashboard", "--no-show", *http,
     ]  # fmt: skip
 
 

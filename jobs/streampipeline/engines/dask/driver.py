@@ -1,7 +1,8 @@
-"""The Dask engine's process: `python -m streampipeline.engines.dask.driver CONFIG.json --scheduler tcp://...`.
+"""The Dask engine: `python -m streampipeline.engines.dask.driver CONFIG.json --scheduler tcp://...`.
 
-With `-` for the file it stands by: all is imported and connected, and it waits for one line on standard
-input, the path of its configuration. A closed input ends it.
+It may stand by: all is imported and connected, and it waits to be told its file. With `-` for the file that
+is one line on standard input, its path; a closed input ends it. With `--assignment FILE` the first argument
+is a folder, and it waits until FILE holds the number of an epoch, and the folder that epoch's file.
 
 Exit codes: 0 asked to stop (SIGTERM, SIGINT), 3 fenced, 1 error. Start-up is on the way from a failure to the
 first result: what is heavy is imported after the signal handlers stand, and each phase is logged with its
@@ -16,9 +17,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streampipeline.jobconfig import JobConfig
 
 STOPPED, FAILED, FENCED = 0, 1, 3
 CONNECT_SECONDS = 30
@@ -42,20 +48,40 @@ def _process_start() -> float:
     return int(after_name[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def _told() -> Path | None:
-    """Wait for the path of the configuration; None: the input was closed."""
+Told = Callable[[], "JobConfig | None"]
+"""Waits for the configuration; None: it is not going to come."""
+
+
+def from_input() -> JobConfig | None:
+    """Its path is one line on standard input; None: the input was closed."""
+    from streampipeline.jobconfig import JobConfig
+
     line = sys.stdin.readline().strip()
-    return Path(line) if line else None
+    return JobConfig.load(Path(line)) if line else None
 
 
-def run(config_file: Path | None, scheduler: str, stop: threading.Event, phases: Phases) -> int:
-    """Runs one assignment; returns the exit code. `config_file` None: it is told on standard input."""
+def from_assignment(folder: Path, assignment: Path, stop: threading.Event) -> JobConfig | None:
+    """`assignment` will hold an epoch; None: asked to stop before."""
+    from streampipeline.job_file import load_when_there
+    from streampipeline.jobconfig import EngineName
+
+    while not stop.wait(0.05):
+        epoch = assignment.read_text().strip() if assignment.exists() else ""
+        if epoch:
+            return load_when_there(folder / f"{epoch}-{EngineName.DASK.value}.json")
+    return None
+
+
+def run(
+    told: Told, scheduler: str, stop: threading.Event, phases: Phases, ready_file: Path | None = None
+) -> int:
+    """Runs one assignment; returns the exit code. `ready_file` is made when it has begun to read."""
     phases.reached("python")
     import structlog
     from distributed import Client
 
     from streampipeline.engines.dask.engine import Engine
-    from streampipeline.jobconfig import EngineName, JobConfig
+    from streampipeline.jobconfig import EngineName
     from streampipeline.logs import configure
     from streampipeline.publish import Fenced, Publisher
 
@@ -66,12 +92,11 @@ def run(config_file: Path | None, scheduler: str, stop: threading.Event, phases:
         scheduler, timeout=CONNECT_SECONDS, set_as_default=False
     )
     phases.reached("scheduler")
-    config_file = config_file or _told()
-    if config_file is None:
+    config = told()
+    if config is None:
         client.close(timeout=1)
         return STOPPED
     phases.reached("assigned")
-    config = JobConfig.load(config_file)
     log = log.bind(pipeline=config.pipeline, epoch=config.assignment.epoch)
 
     def first_publish() -> None:
@@ -89,6 +114,8 @@ def run(config_file: Path | None, scheduler: str, stop: threading.Event, phases:
             workers=len(client.nthreads()),
             seconds=phases.seconds,
         )
+        if ready_file is not None:
+            ready_file.touch()
         try:
             engine.run()
         finally:
@@ -120,10 +147,25 @@ def main() -> int:
     parser.add_argument(
         "config", help="a JobConfig as JSON; -: stand by until its path comes on standard input"
     )
+    parser.add_argument("--assignment", type=Path, help="file that will hold an epoch; CONFIG is a folder")
+    parser.add_argument("--ready-file", type=Path, help="made when the engine has begun to read")
     parser.add_argument("--scheduler", required=True, help="address of the Dask scheduler, tcp://host:port")
     arguments = parser.parse_args()
-    file = None if arguments.config == "-" else Path(arguments.config)
-    return run(file, arguments.scheduler, stop, phases)
+    return run(_told(arguments, stop), arguments.scheduler, stop, phases, arguments.ready_file)
+
+
+def _told(arguments: argparse.Namespace, stop: threading.Event) -> Told:
+    if arguments.assignment is not None:
+        return partial(from_assignment, Path(arguments.config), arguments.assignment, stop)
+    if arguments.config == "-":
+        return from_input
+    return partial(_from_file, Path(arguments.config))
+
+
+def _from_file(path: Path) -> JobConfig:
+    from streampipeline.jobconfig import JobConfig
+
+    return JobConfig.load(path)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import pyarrow as pa
 from pyflink.table import DataTypes
 from pyflink.table.udf import udf
 
-from streampipeline.jobconfig import EngineName, JobConfig
+from streampipeline.job_file import load_when_there
+from streampipeline.jobconfig import EngineName
 from streampipeline.logs import configure
 from streampipeline.publish import Publisher
 from streampipeline.windows_schema import windows_schema
@@ -27,7 +28,7 @@ configure(through_logging=True)
 
 @cache
 def _publisher(config_file: str) -> tuple[Publisher, pa.Schema]:
-    config = JobConfig.load(Path(config_file))
+    config = load_when_there(Path(config_file))
     return Publisher.open(config, source=EngineName.FLINK), windows_schema(config.spec)
 
 

@@ -1,0 +1,294 @@
+"""The ground on any place: how an engine is started exactly, fenced and repaired after."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+
+import structlog
+from confluent_kafka import KafkaException, TopicPartition
+
+from streampipeline import start
+from streampipeline.decide import Observed, State
+from streampipeline.decide import actions as act
+from streampipeline.decide.facts import frontier
+from streampipeline.decide.observed import (
+    RETENTION_PASSED,
+    Controls,
+    PlanFailed,
+    Repairs,
+    StartPlan,
+    Writer,
+)
+from streampipeline.engines.flink import sql
+from streampipeline.jobconfig import Assignment, EngineName, JobConfig, Origin, PipelineConfig, SinkEndpoint
+from streampipeline.kafka import consumer
+from streampipeline.offsets import OffsetLookup
+from streampipeline.place import Place
+from streampipeline.probes.flink import ENDED
+from streampipeline.probes.pipeline import PipelineLook, PipelineProbe
+from streampipeline.sight import Sight, progress_of
+from streampipeline.sinks.base import SinkAdmin, write_secret
+
+log = structlog.get_logger()
+
+REPAIR_PAUSE_SECONDS = 5.0
+"""Between the end of one repair pass and the start of the next: each is a process of its own."""
+
+
+class EngineGround:
+    """Implements `ground.Ground`. `sink`: where points go; `token_file` is replaced by each job's own.
+
+    `engines`: the configuration as engines are told it, where paths of secrets differ from this process's.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        place: Place,
+        sink: SinkEndpoint,
+        sink_admin: SinkAdmin,
+        *,
+        engines: PipelineConfig | None = None,
+    ) -> None:
+        self._config = config
+        self._engines = engines or config
+        self._place = place
+        self._sink = sink
+        self._sink_admin = sink_admin
+        self._state: State | None = None
+        self._origin: Origin | None = None
+        self._plan: StartPlan | PlanFailed | None = None
+        self._fenced: set[Writer] = set()
+        self._fencing = True
+        self._rewound = 0
+        self._repair_ended = 0.0
+        self._repair_lock = threading.Lock()
+        self._planner = PipelineProbe(config)
+        self._planner_lock = threading.Lock()
+        self._sight = Sight(config, place, sink_admin)
+        self.controls = Controls()
+
+    @property
+    def look(self) -> PipelineLook:
+        """The newest look at Kafka; an empty one before the first."""
+        return self._sight.look
+
+    def observe(self, state: State) -> Observed:
+        """See `ground.Ground`."""
+        self._state = state
+        repairs = Repairs(
+            pending=self.look.repairs_pending,
+            running=self._place.repairing(),
+            rewound=self._rewound,
+            cut=self._place.windows_cut(),
+        )
+        return self._sight.observed(state).model_copy(
+            update={
+                "fenced": tuple(self._fenced),
+                "fencing": self._fencing,
+                "repairs": repairs,
+                "origin": self._origin,
+                "plan": self._plan,
+                "controls": self.controls,
+            }
+        )
+
+    def carry_out(self, action: act.Action) -> None:
+        """See `ground.Ground`."""
+        match action:
+            case act.EnsureFlinkCluster(up=up):
+                self._place.flink_cluster(up)
+            case act.ScaleDask(workers=workers):
+                self._place.scale_dask(workers)
+            case act.FixOrigin():
+                if self._origin is None:
+                    self._origin = start.origin(self._config)
+            case act.PlanStart():
+                self._plan_start(action)
+            case act.RunEngine(assignment=assignment):
+                self._run_engine(assignment)
+            case act.StopEngine(engine=engine, epoch=epoch):
+                self._stop_engine(engine, epoch)
+            case act.Revoke(engine=engine, epoch=epoch):
+                self._revoke(engine, epoch)
+            case act.RewindRepairs(number=number, offset=offset):
+                self._rewind(number, offset)
+            case act.Repair(until=until):
+                self._repair(until)
+
+    def not_asked(self, kind: type[act.Action]) -> None:
+        """See `ground.Ground`: only repairs go on no longer than they are asked for."""
+        if kind is act.Repair and self._place.repairing():
+            with self._repair_lock:
+                self._place.end_repair()
+
+    # Where an engine starts
+
+    def _plan_start(self, action: act.PlanStart) -> None:
+        state, plan = self._state, self._plan
+        if isinstance(plan, StartPlan) and (plan.engine, plan.epoch) == (action.engine, action.epoch):
+            return
+        assert state is not None
+        assert state.origin is not None
+        self._plan = self._planned(action, state, state.origin)
+
+    def _planned(self, action: act.PlanStart, state: State, origin: Origin) -> StartPlan | PlanFailed:
+        try:
+            with self._planner_lock:
+                progress, repaired = self._planner.progress(), self._planner.repairs_committed()
+            rows = [row for row in progress.values() if row.generation == action.generation]
+            newest = max(rows, key=lambda row: (row.frontier, row.epoch), default=None)
+            boundary = newest.frontier if newest else origin.boundary
+            started = self._started(newest.engine, newest.epoch, state) if newest else None
+            offsets = start.start_offsets(
+                self._config,
+                origin,
+                frontier=boundary,
+                set_by=newest.engine if newest else None,
+                started=started or origin.offsets,
+            )
+            return StartPlan(
+                engine=action.engine,
+                epoch=action.epoch,
+                boundary=boundary,
+                offsets=offsets,
+                repairs_offset=repaired or 0,
+            )
+        except start.RetentionPassed as gone:
+            if action.accept_loss:
+                return self._from_log_start(action, state)
+            return PlanFailed(
+                engine=action.engine,
+                epoch=action.epoch,
+                reason=RETENTION_PASSED,
+                message=str(gone),
+                records_gone=gone.count,
+            )
+
+    def _from_log_start(self, action: act.PlanStart, state: State) -> StartPlan:
+        """After the user's word: from the first records that are left."""
+        lookup = OffsetLookup(self._config)
+        rows = [p for p in progress_of(self.look) if p.generation == action.generation]
+        newest = frontier(Observed(progress=tuple(rows)), state)
+        assert newest is not None
+        return StartPlan(
+            engine=action.engine,
+            epoch=action.epoch,
+            boundary=newest,
+            offsets=lookup.log_starts(lookup.partitions()),
+        )
+
+    def _started(self, engine: EngineName, epoch: int, state: State) -> dict[int, int] | None:
+        """Offsets at which an assignment began."""
+        file = self._place.files.config(engine, epoch)
+        if file.exists():
+            return JobConfig.load(file).assignment.offsets
+        known = [live.assignment for live in (state.flink, state.dask) if live]
+        known += [retiring.assignment for retiring in state.retiring]
+        return next((a.offsets for a in known if (a.engine, a.epoch) == (engine, epoch)), None)
+
+    # Engines
+
+    def job_config(self, assignment: Assignment, origin: Origin, token: str) -> JobConfig:
+        """The content of the file of one assignment; `token`: path of its token as the engine sees it."""
+        sink = self._sink
+        endpoint = SinkEndpoint(
+            influxdb=sink.influxdb.model_copy(update={"token_file": token}) if sink.influxdb else None,
+            parquet=sink.parquet.model_copy(update={"token_file": token}) if sink.parquet else None,
+        )
+        return JobConfig(**dict(self._engines), assignment=assignment, origin=origin, sink=endpoint)
+
+    def _prepare_job(self, assignment: Assignment) -> JobConfig:
+        """Issue the token, write the job's file, and let its engine see both."""
+        assert self._state is not None
+        assert self._state.origin is not None
+        engine, epoch, files = assignment.engine, assignment.epoch, self._place.files
+        token = files.token(engine, epoch)
+        if not self._sink_admin.issue(epoch, engine, token):
+            self._fencing = False
+        config = self.job_config(assignment, self._state.origin, files.seen(token))
+        write_secret(files.config(engine, epoch), config.dump())
+        self._place.deliver(engine, epoch)
+        return config
+
+    def _run_engine(self, assignment: Assignment) -> None:
+        epoch = assignment.epoch
+        if assignment.engine is EngineName.DASK:
+            dask = self._place.dask()
+            if epoch not in dask.drivers and dask.up:
+                self._prepare_job(assignment)
+                self._place.start_driver(epoch)
+            return
+        name = sql.name_of_job(self._config.uid, epoch)
+        if any(job.name == name for job in self._place.jobmanager.jobs()):
+            return
+        config = self._prepare_job(assignment)
+        file = self._place.files.seen(self._place.files.config(EngineName.FLINK, epoch))
+        started = time.monotonic()
+        job_id = self._place.gateway.submit(sql.session_properties(config), sql.statements(config, file))
+        log.info("flink.submitted", epoch=epoch, job=job_id, seconds=round(time.monotonic() - started, 1))
+
+    def _stop_engine(self, engine: EngineName, epoch: int) -> None:
+        if engine is EngineName.DASK:
+            self._place.stop_driver(epoch)
+            return
+        name = sql.name_of_job(self._config.uid, epoch)
+        for job in self._place.jobmanager.jobs():
+            if job.name == name and job.state not in ENDED:
+                self._place.jobmanager.cancel(job.id)
+
+    def _revoke(self, engine: EngineName, epoch: int) -> None:
+        writer = Writer(engine=engine, epoch=epoch)
+        if writer in self._fenced:
+            return
+        for fenced in (engine, EngineName.REPAIR):
+            if not self._sink_admin.revoke(epoch, fenced, self._place.files.token(fenced, epoch)):
+                self._fencing = False
+            self._place.withdraw(fenced, epoch)
+        if self._sink.influxdb is not None:
+            # A write that the server took in before the token was gone may still land.
+            time.sleep(self._sink.influxdb.timeout_seconds)
+        self._fenced.add(writer)
+
+    # Repairs
+
+    def _rewind(self, number: int, offset: int) -> None:
+        if self._rewound >= number:
+            return
+        with self._repair_lock:
+            self._place.end_repair()
+        with self._planner_lock:
+            done = self._planner.repairs_committed()
+        if done is not None and offset < done:
+            client = consumer(self._config, self._config.group(EngineName.REPAIR))
+            try:
+                client.commit(
+                    offsets=[TopicPartition(self._config.repairs_topic, 0, offset)], asynchronous=False
+                )
+            finally:
+                client.close()
+        self._rewound = number
+
+    def _repair(self, until: int) -> None:
+        with self._repair_lock:
+            if self._place.repairing():
+                self._repair_ended = time.monotonic()
+                return
+            if time.monotonic() - self._repair_ended < REPAIR_PAUSE_SECONDS:
+                return
+            state = self._state
+            assert state is not None
+            live = state.flink or state.dask
+            if live is None:
+                return
+            self._prepare_job(live.assignment.model_copy(update={"engine": EngineName.REPAIR}))
+            self._place.start_repair(live.assignment.epoch, until)
+            self._repair_ended = time.monotonic()
+
+    def close(self) -> None:
+        """Stop probing."""
+        self._sight.close()
+        with suppress(KafkaException):
+            self._planner.close()

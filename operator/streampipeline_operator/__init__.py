@@ -1,0 +1,1 @@
+"""The control plane: runs StreamPipelines on a Kubernetes cluster."""

@@ -1,0 +1,1 @@
+"""Pure: a pipeline in, the Kubernetes objects that it is made of out."""

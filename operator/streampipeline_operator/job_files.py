@@ -1,0 +1,67 @@
+"""The files of the assignments: here in memory, and in the Secret through which engines see them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from pathlib import Path
+
+from streampipeline.jobconfig import EngineName
+from streampipeline.place import JobFiles
+from streampipeline.sinks.base import write_secret
+from streampipeline_operator.desired.common import Pipeline, metadata
+from streampipeline_operator.kube import SECRET, Kube
+from streampipeline_operator.names import JOBS_DIRECTORY
+
+EPOCHS_KEPT = 4
+"""A Secret holds 1 MiB; the offsets at which the newest engines began must be among them."""
+
+
+class JobsSecret:
+    """Of one pipeline. For any thread."""
+
+    def __init__(self, api: Kube, pipeline: Pipeline, folder: Path) -> None:
+        self._api = api
+        self._pipeline = pipeline
+        self._lock = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.files = JobFiles(here=folder, engines=Path(JOBS_DIRECTORY))
+
+    def restore(self) -> None:
+        """Write here what the Secret holds: a new operator goes on with the last one's tokens and offsets."""
+        found = self._api.get(SECRET, self._pipeline.namespace, self._pipeline.names.jobs)
+        for name, value in ((found or {}).get("data") or {}).items():
+            write_secret(self.files.here / name, base64.b64decode(value).decode())
+
+    def publish(self) -> str:
+        """Make the Secret hold what is here. Returns the hash of it."""
+        with self._lock:
+            self._prune()
+            contents = {file.name: file.read_bytes() for file in sorted(self.files.here.iterdir())}
+            data = {name: base64.b64encode(content).decode() for name, content in contents.items()}
+            body = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": metadata(self._pipeline, self._pipeline.names.jobs, "jobs"),
+                "type": "Opaque",
+                "data": data,
+            }
+            self._api.apply(body)
+        return hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()[:16]
+
+    def present(self) -> bool:
+        """Whether the Secret is there."""
+        return self._api.get(SECRET, self._pipeline.namespace, self._pipeline.names.jobs) is not None
+
+    def _prune(self) -> None:
+        """Forget the oldest epochs."""
+        epochs = {
+            int(epoch)
+            for file in self.files.here.iterdir()
+            if (epoch := file.name.partition("-")[0]).isdecimal()
+        }
+        for old in sorted(epochs)[:-EPOCHS_KEPT]:
+            for engine in EngineName:
+                self.files.config(engine, old).unlink(missing_ok=True)
+                self.files.token(engine, old).unlink(missing_ok=True)

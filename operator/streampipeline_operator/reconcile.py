@@ -1,0 +1,251 @@
+"""One pipeline's loop: observe, decide, apply, report."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from streampipeline.api import controls as control
+from streampipeline.api.problems import InvalidPipelineError
+from streampipeline.decide import Observed, decide, worth_writing
+from streampipeline.decide.events import Event
+from streampipeline.decide.observed import Controls
+from streampipeline.jobconfig import EngineName
+from streampipeline.probes.pipeline import PipelineLook
+from streampipeline_operator import kube, metrics
+from streampipeline_operator.children import Children
+from streampipeline_operator.desired import flink, influxdb, model, network
+from streampipeline_operator.desired.common import Pipeline
+from streampipeline_operator.kube import ApiException, Object
+from streampipeline_operator.names import (
+    AUDIT_LABEL,
+)
+from streampipeline_operator.resolve import NotResolved, References, typed, unsupported
+from streampipeline_operator.stage import Stage
+from streampipeline_operator.status import Memory, nothing_deployed, render, with_accepted
+from streampipeline_operator.world import World
+
+log = structlog.get_logger()
+
+SHOW_SECONDS = 30.0
+"""Numbers in `.status` that move with every look are written no more often than this."""
+RETRY_SECONDS = 5.0
+"""Between two attempts to find what a spec refers to."""
+ENSURE_SECONDS = 60.0
+"""Between two looks at Secrets, which are not watched."""
+AUDIT_KEPT_SECONDS = 600.0
+Tell = Callable[[str, str, bool], None]
+"""Make an event: reason, message, whether it is a warning."""
+
+
+class SupersededError(Exception):
+    """Another operator wrote the status: what was decided here is void."""
+
+
+class Reconciler:
+    """Of one pipeline, by one thread."""
+
+    def __init__(self, world: World, namespace: str, name: str, uid: str, tell: Tell) -> None:
+        self._world = world
+        self._namespace, self._name, self._uid = namespace, name, uid
+        self._tell = tell
+        self._log = log.bind(namespace=namespace, pipeline=name)
+        self._children = Children(world.api, world.watches)
+        self._memory: Memory | None = None
+        self._stored: Mapping[str, Any] | None = None
+        """`.status.state` as last read or written: who finds another one there is superseded."""
+        self._stage: Stage | None = None
+        self._built: tuple[Pipeline, References] | None = None
+        self._read_generation: int | None = None
+        self._refused: tuple[str, str] | None = None
+        self._retry_at = 0.0
+        self._shown_at = 0.0
+        self._audit: str | None = None
+
+    def reconcile(self, body: Object) -> None:
+        """One turn. Raises ApiException, SupersededError, urllib3's errors; nothing is half done then."""
+        now = time.time_ns() // 1_000_000
+        memory = self._memory or self._recall(body, now)
+        if not self._world.watches.synced():
+            return
+
+        # What is asked for
+        self._read(body)
+        stage = self._stage
+        if stage is None:
+            self._report_refusal(body, memory, now)
+            return
+        assert self._built is not None
+        pipeline = self._built[0]
+        repaired = self._children.ensure(self._objects(pipeline, stage))
+
+        # Observe
+        observed, look = stage.observe(memory.state, controls(body))
+
+        # Decide
+        decision = decide(observed, memory.state, now, pipeline.spec)
+        state = with_accepted(decision.state, memory.state, self._refused, now)
+        changed = replace(memory, state=state, timestamps=memory.timestamps or stage.timestamps)
+
+        # Store, then apply: what is done must be known to whoever comes after
+        if worth_writing(memory.state, state) or memory.timestamps != changed.timestamps:
+            self._store(body, changed, observed, look, now)
+        self._memory = changed
+        stage.apply(decision.actions)
+        self._start_audit(body, changed)
+
+        # Report
+        for event in decision.events:
+            self._event(event)
+        for child in repaired:
+            self._tell(
+                "ChildRepaired", f"{child} was changed or removed by somebody else: applied again", True
+            )
+        if time.monotonic() - self._shown_at > SHOW_SECONDS:
+            self._store(body, changed, observed, look, now)
+        metrics.show(self._namespace, self._name, state, observed, look)
+
+    def close(self) -> None:
+        """Engines go on; whoever comes after goes on from `.status`."""
+        if self._stage is not None:
+            self._stage.close()
+
+    # What is asked for
+
+    def _recall(self, body: Object, now: int) -> Memory:
+        found = self._world.api.get(kube.PIPELINE, self._namespace, self._name) or body
+        status = found.get("status") or {}
+        self._stored = status.get("state")
+        self._memory = Memory.load(status, now)
+        self._log.info(
+            "pipeline.taken_over", phase=self._memory.state.phase.value, epoch=self._memory.state.epoch
+        )
+        return self._memory
+
+    def _read(self, body: Object) -> None:
+        """Build the stage for the newest spec that can be run; one that cannot leaves the last in force."""
+        generation = body["metadata"]["generation"]
+        settled = generation == self._read_generation and self._refused is None
+        if settled or time.monotonic() < self._retry_at:
+            return
+        if generation == self._read_generation and self._refused and self._refused[0] == "InvalidSpec":
+            return
+        try:
+            spec = typed(body)
+            unsupported(spec)
+            references = self._world.resolver.references(body, spec)
+        except InvalidPipelineError as error:
+            self._refuse("InvalidSpec", "; ".join(str(problem) for problem in error.problems))
+            self._read_generation = generation
+            return
+        except NotResolved as error:
+            self._refuse(error.reason, str(error))
+            self._read_generation = generation
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return
+        pipeline = Pipeline(self._name, self._namespace, self._uid, spec, self._world.settings)
+        self._build(pipeline, references)
+        self._read_generation, self._refused = generation, None
+
+    def _refuse(self, reason: str, message: str) -> None:
+        if self._refused != (reason, message):
+            self._log.warning("pipeline.refused", reason=reason, message=message)
+            self._tell(reason, message, True)
+        self._refused = (reason, message)
+
+    def _build(self, pipeline: Pipeline, references: References) -> None:
+        if self._built is not None and _same_engines(self._built, (pipeline, references)):
+            self._built = (pipeline, references)
+            return
+        assert self._memory is not None
+        before, self._stage = self._stage, None
+        if before is not None:
+            before.close()
+        self._stage = Stage(
+            self._world,
+            pipeline,
+            references,
+            self._memory.timestamps,
+            lambda reason, message: self._tell(reason, message, True),
+        )
+        self._built = (pipeline, references)
+
+    def _report_refusal(self, body: Object, memory: Memory, now: int) -> None:
+        """Nothing runs, and nothing is deployed: say why."""
+        if self._refused is None:
+            return
+        state = nothing_deployed(memory.state, self._refused, now)
+        if state != memory.state:
+            changed = replace(memory, state=state)
+            self._store(body, changed, Observed(), PipelineLook(), now)
+            self._memory = changed
+
+    @staticmethod
+    def _objects(pipeline: Pipeline, stage: Stage) -> list[Object]:
+        return [
+            *flink.objects(pipeline, up=stage.place.flink_up),
+            *model.objects(pipeline),
+            *influxdb.objects(pipeline),
+            *network.objects(pipeline),
+        ]
+
+    # Store and report
+
+    def _store(self, body: Object, memory: Memory, observed: Observed, look: PipelineLook, now: int) -> None:
+        """Write `.status` on top of a fresh read; refused where somebody else wrote in between."""
+        fresh = self._world.api.get(kube.PIPELINE, self._namespace, self._name)
+        if fresh is None or fresh["metadata"]["uid"] != self._uid:
+            raise SupersededError("the resource is gone")
+        if (fresh.get("status") or {}).get("state") != self._stored:
+            self._memory = None
+            raise SupersededError("another operator wrote the status")
+        generation = body["metadata"]["generation"]
+        status = render(memory, observed, look, generation, now)
+        try:
+            written = self._world.api.replace_status({**fresh, "status": status})
+        except ApiException as error:
+            if error.status == 409:
+                raise SupersededError("the resource changed while its status was written") from None
+            raise
+        self._stored = written["status"]["state"]
+        self._shown_at = time.monotonic()
+
+    def _event(self, event: Event) -> None:
+        self._log.info("event", reason=event.reason, message=event.message)
+        self._tell(event.reason, event.message, event.warning)
+        metrics.count(self._namespace, self._name, event)
+
+    def _start_audit(self, body: Object, memory: Memory) -> None:
+        asked = (body["metadata"].get("annotations") or {}).get(control.AUDIT)
+        stage = self._stage
+        if not asked or asked == self._audit or stage is None or stage.ground is None:
+            return
+        if memory.state.origin is None or not re.fullmatch(r"[a-z0-9]{1,20}", asked):
+            return
+        self._audit = asked
+        pods = self._world.watches.children(kube.POD, self._namespace, self._name)
+        if not any(pod["metadata"]["labels"].get(AUDIT_LABEL) == asked for pod in pods):
+            stage.audit(memory.state, asked)
+
+
+def _same_engines(before: tuple[Pipeline, References], after: tuple[Pipeline, References]) -> bool:
+    """Whether only thresholds differ: those are read anew at each decision."""
+    neutral = {"failover": before[0].spec.failover, "suspend": before[0].spec.suspend}
+    spec = after[0].spec.model_copy(update=neutral)
+    return before[0].spec == spec and before[1] == after[1]
+
+
+def controls(body: Object) -> Controls:
+    """What annotations ask for."""
+    asked = body["metadata"].get("annotations") or {}
+    pins = {"flink": EngineName.FLINK, "dask": EngineName.DASK, EngineName.DASK.value: EngineName.DASK}
+    return Controls(
+        pin=pins.get(asked.get(control.PIN_ENGINE, "").lower()),
+        drill=asked.get(control.DRILL),
+        accept_loss=asked.get(control.ACCEPT_LOSS),
+    )

@@ -1,0 +1,135 @@
+"""Everything that one pipeline's engines stand on, built for one state of its spec and references."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from streampipeline.decide import Observed, State
+from streampipeline.decide import actions as act
+from streampipeline.decide.observed import Controls, Health, Probe
+from streampipeline.engine_ground import EngineGround
+from streampipeline.ground import Executor
+from streampipeline.jobconfig import Assignment, EngineName, TimestampType
+from streampipeline.probes.pipeline import PipelineLook
+from streampipeline.sinks.base import write_secret
+from streampipeline_operator.cluster_place import ClusterPlace
+from streampipeline_operator.desired import dask
+from streampipeline_operator.desired.common import Pipeline
+from streampipeline_operator.job_files import JobsSecret
+from streampipeline_operator.names import JOBS_DIRECTORY
+from streampipeline_operator.preparation import Preparation
+from streampipeline_operator.resolve import References, config, endpoint
+from streampipeline_operator.sink_access import open_sink_admin
+from streampipeline_operator.world import World
+
+log = structlog.get_logger()
+
+
+class Stage:
+    """Place, ground and executor of one pipeline. Its ground exists once the preparation is over."""
+
+    def __init__(
+        self,
+        world: World,
+        pipeline: Pipeline,
+        references: References,
+        known: TimestampType | None,
+        tell: Callable[[str, str], None],
+    ) -> None:
+        """Raises ApiException."""
+        self._world = world
+        self._pipeline = pipeline
+        self._references = references
+        folder = world.settings.workdir / pipeline.uid
+        self._private, jobs = folder / "private", folder / "jobs"
+        self._private.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._jobs = JobsSecret(world.api, pipeline, jobs)
+        self._jobs.restore()
+        self._write_kafka_access(jobs)
+        self.place = ClusterPlace(world.api, world.watches, pipeline, self._jobs, tell)
+        self._sink = endpoint(pipeline)
+        self._sink_admin = open_sink_admin(world.api, pipeline, references, self._sink, self._private)
+        first = config(pipeline, references, known or TimestampType.LOG_APPEND_TIME, jobs)
+        self._preparation = Preparation(first, known, self._sink_admin)
+        self.ground: EngineGround | None = None
+        self._executor: Executor | None = None
+
+    def _write_kafka_access(self, folder: Path) -> None:
+        access = self._references.kafka
+        if access.ca is not None:
+            write_secret(folder / "kafka-ca.crt", access.ca)
+        if access.secrets:
+            write_secret(folder / "kafka.json", json.dumps(access.secrets))
+
+    @property
+    def timestamps(self) -> TimestampType | None:
+        """Who sets the topic's timestamps; None: not known yet."""
+        return self._preparation.timestamps
+
+    def observe(self, state: State, controls: Controls) -> tuple[Observed, PipelineLook]:
+        """One look; before the ground exists, only what it still waits for."""
+        if self.ground is None and self._preparation.done:
+            self.ground = self._make_ground()
+            self._executor = Executor(self.ground.carry_out, self.ground.not_asked, [act.Repair])
+        if self.ground is None:
+            return self._waiting(), PipelineLook()
+        self.ground.controls = controls
+        return self.ground.observe(state), self.ground.look
+
+    def _waiting(self) -> Observed:
+        def probe(problem: str) -> Probe:
+            return Probe(health=Health.DOWN, message=problem) if problem else Probe(health=Health.UP)
+
+        return Observed(
+            ground=self.place.health(),
+            kafka=probe(self._preparation.source_problem),
+            sink=probe(self._preparation.sink_problem),
+        )
+
+    def _make_ground(self) -> EngineGround:
+        timestamps = self._preparation.timestamps
+        assert timestamps is not None
+        here = config(self._pipeline, self._references, timestamps, self._jobs.files.here)
+        engines = config(self._pipeline, self._references, timestamps, JOBS_DIRECTORY)
+        return EngineGround(here, self.place, self._sink, self._sink_admin, engines=engines)
+
+    def apply(self, actions: tuple[act.Action, ...]) -> None:
+        """Carry out in the background what can be by now."""
+        for action in actions:
+            # Without a ground too: a suspended pipeline's pods go.
+            if isinstance(action, act.EnsureFlinkCluster):
+                self.place.flink_cluster(action.up)
+        if self._executor is not None:
+            self._executor.apply(actions)
+
+    def audit(self, state: State, request: str) -> None:
+        """Start the audit that a user asked for. Raises ApiException, SinkUnavailable."""
+        assert self.ground is not None
+        assert state.origin is not None
+        files = self._jobs.files
+        reader = Assignment(
+            engine=EngineName.REPAIR,
+            epoch=state.epoch,
+            generation=state.generation,
+            boundary=state.origin.boundary,
+            offsets=state.origin.offsets,
+        )
+        token = files.here / "audit.token"
+        self._sink_admin.issue_reader(token)
+        told = self.ground.job_config(reader, state.origin, files.seen(token))
+        write_secret(files.here / "audit.json", told.dump())
+        self._jobs.publish()
+        name = f"{self._pipeline.name}-audit-{request}"
+        self._world.api.create(dask.audit(self._pipeline, name, request))
+
+    def close(self) -> None:
+        """Stop probing and doing; engines go on."""
+        self._preparation.close()
+        if self._executor is not None:
+            self._executor.close()
+        if self.ground is not None:
+            self.ground.close()
