@@ -1,17 +1,21 @@
 PYTHON ?= python3
 VENV := build/runtime/venv/bin
-export PYTHONPATH := jobs:audit:operator
+export PYTHONPATH := jobs:audit:operator:hack
 export HYPOTHESIS_STORAGE_DIRECTORY := build/hypothesis
 
 # More arguments for `make run`, such as RUN_ARGS="--json".
 RUN_ARGS ?=
 # More arguments for pytest, such as PYTEST_ARGS="-k windows -x".
 PYTEST_ARGS ?=
+# More arguments for `make demo`, such as DEMO_ARGS="--hold 30".
+DEMO_ARGS ?=
+# A recording for `make demo` to replay.
+DATA ?=
 # `make lock UPGRADE=1` takes the newest versions that fit.
 UPGRADE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean clean-cache
+.PHONY: help run test lint demo cluster cluster-down e2e bench lock clean clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +36,20 @@ lint: ## style, types and the direction of imports
 	$(VENV)/ruff format --check
 	$(VENV)/mypy
 	$(VENV)/lint-imports --cache-dir build/import-linter
+
+demo: ## the same on a real kind cluster, from nothing; DATA=recording replays one
+	$(PYTHON) hack/bootstrap.py --with kubernetes --with helm
+	$(VENV)/python hack/demo.py $(if $(DATA),--data $(DATA)) $(DEMO_ARGS)
+
+cluster: ## a kind cluster of one node, from packages where no image can be pulled
+	$(PYTHON) hack/cluster.py up
+
+cluster-down: ## remove it
+	$(PYTHON) hack/cluster.py down
+
+e2e: ## end-to-end tests on the cluster
+	$(PYTHON) hack/bootstrap.py --with dev --with kubernetes --with helm
+	$(VENV)/python -m pytest $(PYTEST_ARGS) tests/e2e
 
 bench: ## measure the engines beside their bare limits
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd

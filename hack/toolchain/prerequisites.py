@@ -51,20 +51,26 @@ TOOLS = {
     "go": Tool("Go 1.19 or newer", "golang-go", ("go", "version"), (1, 19)),
     # Debian 12's cargo is too old; what it builds browsers with is not.
     "cargo": Tool("Rust 1.80 or newer", "cargo-web rustc-web", ("cargo", "--version"), (1, 80)),
+    "docker": Tool("a Docker client", "docker.io"),
+    "dockerd": Tool("the Docker engine", "docker.io"),
+    "iptables": Tool("iptables, for Docker's networks", "iptables"),
+    "mmdebstrap": Tool("mmdebstrap, to make a Debian base image", "mmdebstrap"),
 }
 
 
-def require(names: Iterable[str], console: Console) -> None:
+def require(names: Iterable[str], console: Console, *, install: bool = False) -> None:
     """Make sure that the tools called `names` work.
 
-    In continuous integration (`CI` is set), as root on Debian, what is missing is installed with apt-get.
+    With `install` or in continuous integration (`CI` is set), as root on Debian, what is missing is installed
+    with apt-get.
 
     Raises:
         MissingPrerequisiteError: something is missing still.
     """
     missing = _missing(names)
     packages = _packages(missing)
-    if packages and os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
+    wanted = install or os.environ.get("CI")
+    if packages and wanted and os.geteuid() == 0 and shutil.which("apt-get"):
         console.say("apt-get", f"installing {' '.join(packages)}")
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
@@ -80,8 +86,8 @@ def require(names: Iterable[str], console: Console) -> None:
     if missing:
         lines = ["missing on this machine:"] + [f"  - {TOOLS[name].needed}" for name in missing]
         lines.append(f"install with: sudo apt-get install --no-install-recommends {' '.join(packages)}")
-        if "go" in missing or "cargo" in missing:
-            lines.append("Go and Rust are for building influxd only: an influxd 2.x on PATH will do instead.")
+        if "cargo" in missing:
+            lines.append("Rust is for building influxd only: an influxd 2.x on PATH will do instead.")
         raise MissingPrerequisiteError("\n".join(lines))
 
 

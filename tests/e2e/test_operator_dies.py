@@ -1,0 +1,65 @@
+"""The operator is killed in every phase of a hand-over; another pipeline, elsewhere, notices nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streampipeline_operator import kube
+from testbed import product
+from testbed.bed import OPERATOR_NAMESPACE, Bed
+from testbed.outcome import audited, settled, state_of
+
+NAME = "nurse-stress"
+ORDER = ["Triggering", "Fallback", "Resuming", "Normal"]
+
+
+def kill_operator(bed: Bed) -> None:
+    """Without a farewell."""
+    selector = "app.kubernetes.io/component=operator"
+    for pod in bed.api.list(kube.POD, OPERATOR_NAMESPACE, selector):
+        bed.api.delete(kube.POD, OPERATOR_NAMESPACE, pod["metadata"]["name"], grace_seconds=0)
+
+
+def reached(bed: Bed, namespace: str, epoch: int, phases: list[str]) -> bool:
+    """In one of these phases, after a hand-over has begun: one may be over before one looks."""
+    return state_of(bed, namespace, NAME).epoch > epoch and bed.phase(namespace, NAME) in phases
+
+
+def test_a_hand_over_is_finished_by_the_next_operator(
+    bed: Bed, namespace: str, running: Callable[..., product.Producer]
+) -> None:
+    other = bed.namespace(f"{namespace}-b")
+    product.grant(bed, other)
+    try:
+        running(other, "bystander")
+        running(namespace)
+        undisturbed = state_of(bed, other, "bystander")
+        epoch = state_of(bed, namespace, NAME).epoch
+        bed.streampipeline("drill", NAME, "-n", namespace)
+        for phase in ("Triggering", "Fallback", "Resuming"):
+            # A phase may be over before one looks: then what comes after it is as good.
+            order = ["Triggering", "Fallback", "Resuming", "Normal"]
+            later = order[order.index(phase) :]
+            bed.until(
+                f"the pipeline is {phase}",
+                lambda later=later: (
+                    state_of(bed, namespace, NAME).epoch > epoch and bed.phase(namespace, NAME) in later
+                ),
+                seconds=150,
+                every=0.1,
+            )
+            kill_operator(bed)
+        bed.until("Normal, Dask at zero", lambda: settled(bed, namespace, NAME), seconds=240)
+        after = state_of(bed, namespace, NAME)
+        assert after.epoch > epoch
+        assert after.hand_overs[-1].completed is not None
+        bystander = state_of(bed, other, "bystander")
+        assert (bystander.epoch, bystander.hand_overs) == (undisturbed.epoch, ())
+        assert bed.phase(other, "bystander") == "Normal"
+        for where, name in ((namespace, NAME), (other, "bystander")):
+            audit = audited(bed, where, name)
+            assert (audit["lost"], audit["doubled"], audit["differing"]) == (0, 0, 0)
+            assert audit["windows_expected"] > 0
+    finally:
+        bed.kubectl("delete", "streampipelines", "--all", "-n", other, "--timeout=90s")
+        bed.kubectl("delete", "namespace", other, "--timeout=120s")
