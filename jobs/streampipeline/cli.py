@@ -1,25 +1,24 @@
-"""The command line: `streampipeline validate | run | audit`."""
+"""The command line: `streampipeline validate | run | audit`, and the commands on a cluster."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streampipeline.cluster import commands
+from streampipeline.cluster.exits import TABLE, USAGE
+
 app = typer.Typer(
     name="streampipeline",
     help="Live streams, exact while engines come and go.",
+    epilog=TABLE,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-
-FINE, PROBLEM, USAGE = 0, 1, 2
-"""Exit codes of every command: done and right; done and wrong; could not be done."""
 
 
 def _fail(message: str) -> typer.Exit:
@@ -116,14 +115,7 @@ def run(
     raise typer.Exit(outcome.exit_code)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def audit(context: typer.Context) -> None:
-    """Recompute every window from the topic and compare it with what is in the sink.
-
-    Takes a job's file (`<workdir>/jobs/*.json`) and the options of `python -m streampipeline_audit`.
-    """
-    argv = [sys.executable, "-m", "streampipeline_audit", *context.args]
-    raise typer.Exit(subprocess.run(argv, check=False).returncode)
+app.add_typer(commands.app)
 
 
 def main() -> None:

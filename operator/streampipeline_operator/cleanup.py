@@ -14,11 +14,18 @@ from confluent_kafka import KafkaException
 from streampipeline.jobconfig import EngineName, TimestampType
 from streampipeline.kafka import admin
 from streampipeline_operator import kube
-from streampipeline_operator.desired import influxdb
 from streampipeline_operator.desired.common import Pipeline
 from streampipeline_operator.kube import Kind, Kube, Object
 from streampipeline_operator.names import PIPELINE_LABEL
-from streampipeline_operator.resolve import References, Resolver, config, endpoint, typed
+from streampipeline_operator.resolve import (
+    KafkaAccess,
+    References,
+    Resolver,
+    config,
+    endpoint,
+    typed,
+    write_kafka_access,
+)
 from streampipeline_operator.settings import Settings
 from streampipeline_operator.sink_access import open_sink_admin
 
@@ -50,11 +57,17 @@ class Cleanup:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         where = log.bind(namespace=namespace, pipeline=name)
         began = time.monotonic()
-        reached = self._tried(where, "references", lambda: self._reach(body))
+        pipeline = self._tried(where, "spec", lambda: self._pipeline(body))
+        # Read first: Secrets may be on their way out as well. The schema, gone or not, is not needed.
+        kafka = token = None
+        if pipeline is not None:
+            kafka = self._tried(where, "Kafka", lambda: self._resolver.kafka(namespace, pipeline.spec))
+            token = self._tried(where, "sink", lambda: self._resolver.sink_token(namespace, pipeline.spec))
         self._tried(where, "children", lambda: self._children(namespace, name))
-        if reached is not None:
-            self._tried(where, "topics", lambda: self._forget_topics(*reached))
-            self._tried(where, "tokens", lambda: self._forget_tokens(*reached))
+        if kafka is not None:
+            self._tried(where, "topics", lambda: self._forget_topics(pipeline, kafka))
+        if token is not None:
+            self._tried(where, "tokens", lambda: self._forget_tokens(pipeline, token))
         shutil.rmtree(self._settings.workdir / body["metadata"]["uid"], ignore_errors=True)
         where.info("pipeline.removed", seconds=round(time.monotonic() - began, 1))
 
@@ -67,11 +80,9 @@ class Cleanup:
             where.warning("cleanup.skipped", what=what, error=f"{type(error).__name__}: {error}")
             return None
 
-    def _reach(self, body: Object) -> tuple[Pipeline, References]:
-        spec = typed(body)
+    def _pipeline(self, body: Object) -> Pipeline:
         metadata = body["metadata"]
-        pipeline = Pipeline(metadata["name"], metadata["namespace"], metadata["uid"], spec, self._settings)
-        return pipeline, self._resolver.references(body, spec)
+        return Pipeline(metadata["name"], metadata["namespace"], metadata["uid"], typed(body), self._settings)
 
     def _children(self, namespace: str, name: str) -> None:
         """Delete them, and see that they are gone; what is held by a dead operator or node is let go of."""
@@ -102,10 +113,11 @@ class Cleanup:
                 return []
             raise
 
-    def _forget_topics(self, pipeline: Pipeline, references: References) -> None:
+    def _forget_topics(self, pipeline: Pipeline, kafka: KafkaAccess) -> None:
         """The internal topics and the engines' consumer groups; the dead letters are the user's."""
         folder = self._settings.workdir / pipeline.uid / "jobs"
-        there = config(pipeline, references, TimestampType.LOG_APPEND_TIME, folder)
+        write_kafka_access(kafka, folder)
+        there = config(pipeline, References("", kafka), TimestampType.LOG_APPEND_TIME, folder)
         client = admin(there)
         client.list_topics(timeout=2)
         topics = client.delete_topics([there.progress_topic, there.repairs_topic], operation_timeout=5)
@@ -116,10 +128,10 @@ class Cleanup:
             with suppress(KafkaException):  # not there: nothing was begun
                 future.result(EXTERNAL_SECONDS)
 
-    def _forget_tokens(self, pipeline: Pipeline, references: References) -> None:
-        """A managed InfluxDB is gone with its tokens."""
-        if influxdb.managed(pipeline):
-            return
+    def _forget_tokens(self, pipeline: Pipeline, token: str) -> None:
+        """Of an external InfluxDB; a managed one is gone with its tokens."""
         folder = self._settings.workdir / pipeline.uid / "private"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        open_sink_admin(self._api, pipeline, references, endpoint(pipeline), folder).revoke_all()
+        open_sink_admin(
+            self._api, pipeline, References("", KafkaAccess(), token), endpoint(pipeline), folder
+        ).revoke_all()

@@ -38,7 +38,8 @@ class JobsSecret:
         """Make the Secret hold what is here. Returns the hash of it."""
         with self._lock:
             self._prune()
-            contents = {file.name: file.read_bytes() for file in sorted(self.files.here.iterdir())}
+            files = sorted(self.files.here.glob("[!.]*"))  # a dot: another thread is still writing it
+            contents = {file.name: file.read_bytes() for file in files}
             data = {name: base64.b64encode(content).decode() for name, content in contents.items()}
             body = {
                 "apiVersion": "v1",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +21,11 @@ Object = dict[str, Any]
 
 REQUESTS = Counter("streampipeline_api_requests", "Requests to the Kubernetes API server.", ["verb", "kind"])
 
-__all__ = ["FIELD_MANAGER", "ApiException", "Kind", "Kube", "Object"]
+__all__ = ["FIELD_MANAGER", "ApiException", "Kind", "Kube", "NotLeadingError", "Object"]
+
+
+class NotLeadingError(OSError):
+    """The Lease is not known to be held: another replica may act by now."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,14 @@ def kind_of(body: Object) -> Kind:
     return KINDS[body["kind"]]
 
 
+def _message(data: bytes) -> str:
+    """What the API server says in words: one line, unlike the library's."""
+    try:
+        return str(json.loads(data)["message"])
+    except (ValueError, KeyError, TypeError):
+        return data.decode(errors="replace")[:300]
+
+
 def _plural(path: str) -> str:
     """The resource that a path is about: what stands behind the namespace, or behind the version."""
     after = path.split("/namespaces/", 1)
@@ -87,6 +101,13 @@ class Kube:
     api: client.ApiClient = field(default_factory=client.ApiClient)
     answered_at: float = 0.0
     """Monotonic time of the last answer, whatever it was."""
+    leads_until: float = math.inf
+    """Monotonic time up to which no other replica can act: moved on by each renewal of the Lease."""
+
+    def assert_leading(self) -> None:
+        """Raises NotLeadingError: who was stopped, or cut off, for long must not go on where it was."""
+        if time.monotonic() > self.leads_until:
+            raise NotLeadingError("the Lease was not renewed in time")
 
     @classmethod
     def connect(cls) -> Kube:
@@ -96,6 +117,11 @@ class Kube:
         except config.ConfigException:
             config.load_kube_config()
         return cls()
+
+    @classmethod
+    def of(cls, kubeconfig: Path) -> Kube:
+        """As this file says, whatever the environment does."""
+        return cls(config.new_client_from_config(str(kubeconfig)))
 
     def request(
         self,
@@ -108,7 +134,9 @@ class Kube:
         timeout: float | tuple[float, float] = TIMEOUT_SECONDS,
         stream: bool = False,
     ) -> Any:
-        """The JSON of the answer; with `stream` the response itself."""
+        """The JSON of the answer; with `stream` the response itself. A change raises NotLeadingError too."""
+        if method != "GET":
+            self.assert_leading()
         REQUESTS.labels(method.lower(), _plural(path)).inc()
         headers = {"Accept": "application/json", "Content-Type": content_type}
         parameters = self.api.param_serialize(
@@ -121,9 +149,7 @@ class Kube:
             return response.response
         data = response.read()
         if not 200 <= response.status < 300:
-            raise ApiException.from_response(
-                http_resp=response, body=data.decode(errors="replace"), data=None
-            )
+            raise ApiException(status=response.status, reason=_message(data) or response.reason)
         return json.loads(data) if data else {}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
-from functools import partial
 from typing import Any
 
 import kopf
@@ -135,7 +133,7 @@ def main() -> None:
     api = Kube.connect()
     world = World(api, settings)
 
-    leader.wait_until_leading(settings.namespace, settings.identity, partial(_answered, api))
+    leader.wait_until_leading(api, settings.namespace, settings.identity)
     world.watches.start()
     registry = kopf.OperatorRegistry()
     wire(registry, world)
@@ -148,7 +146,3 @@ def main() -> None:
         )
     )
     leader.end(api, settings.namespace)
-
-
-def _answered(api: Kube) -> None:
-    api.answered_at = time.monotonic()

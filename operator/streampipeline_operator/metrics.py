@@ -56,5 +56,6 @@ def count(namespace: str, name: str, event: Event) -> None:
 
 def forget(namespace: str, name: str) -> None:
     """The pipeline is gone."""
-    for metric in (PHASE, ACTIVE, EPOCH, LATENCY, LAG, WORKERS, REPAIRS, DEAD_LETTERS, CONDITION):
+    gauges = (PHASE, ACTIVE, EPOCH, LATENCY, LAG, WORKERS, REPAIRS, DEAD_LETTERS, CONDITION)
+    for metric in (*gauges, EVENTS, RECONCILES, ERRORS):
         metric.remove_by_labels({"namespace": namespace, "name": name})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from streampipeline.api import controls as control
@@ -25,6 +26,10 @@ JOBMANAGER, TASKMANAGER, SQL_GATEWAY = "jobmanager", "taskmanager", "sql-gateway
 MODEL_SERVER, INFLUXDB = "model-server", "influxdb"
 DASK_SCHEDULER, DASK_WORKER, DASK_DRIVER = "dask-scheduler", "dask-worker", "dask-driver"
 REPAIR, AUDIT = "repair", "audit"
+
+_SINGLE_LABEL = re.compile(
+    r"(?P<scheme>(?:[a-z]+://)?)(?P<host>[a-z]([-a-z0-9]*[a-z0-9])?)(?P<rest>(?::[0-9].*|/.*)?)"
+)
 
 JOBS_DIRECTORY = "/run/streampipeline/jobs"
 """Where engines find their files."""
@@ -85,6 +90,16 @@ class Names:
     def host(self, service: str) -> str:
         """Name under which other namespaces find a Service."""
         return f"{service}.{self.namespace}.svc"
+
+    def reachable(self, address: str) -> str:
+        """An address (host:port, or a URL) that is meant as seen from the pipeline's namespace, for anywhere.
+
+        A host of a single label is a Service of that namespace.
+        """
+        found = _SINGLE_LABEL.fullmatch(address)
+        if found is None or found["host"] == "localhost":
+            return address
+        return f"{found['scheme']}{self.host(found['host'])}{found['rest']}"
 
     def labels(self, component: str) -> dict[str, str]:
         """Of one part."""

@@ -13,6 +13,7 @@ import structlog
 from streampipeline.api import controls as control
 from streampipeline.api.problems import InvalidPipelineError
 from streampipeline.decide import Observed, decide, worth_writing
+from streampipeline.decide.effects import flink_wanted
 from streampipeline.decide.events import Event
 from streampipeline.decide.observed import Controls
 from streampipeline.jobconfig import EngineName
@@ -68,7 +69,7 @@ class Reconciler:
         self._audit: str | None = None
 
     def reconcile(self, body: Object) -> None:
-        """One turn. Raises ApiException, SupersededError, urllib3's errors; nothing is half done then."""
+        """One turn. Raises ApiException, SupersededError, NotLeadingError, urllib3's errors: repeat it."""
         now = time.time_ns() // 1_000_000
         memory = self._memory or self._recall(body, now)
         if not self._world.watches.synced():
@@ -96,6 +97,7 @@ class Reconciler:
         if worth_writing(memory.state, state) or memory.timestamps != changed.timestamps:
             self._store(body, changed, observed, look, now)
         self._memory = changed
+        self._world.api.assert_leading()  # engines are not asked through the API server
         stage.apply(decision.actions)
         self._start_audit(body, changed)
 
@@ -130,21 +132,19 @@ class Reconciler:
     def _read(self, body: Object) -> None:
         """Build the stage for the newest spec that can be run; one that cannot leaves the last in force."""
         generation = body["metadata"]["generation"]
-        settled = generation == self._read_generation and self._refused is None
-        if settled or time.monotonic() < self._retry_at:
-            return
-        if generation == self._read_generation and self._refused and self._refused[0] == "InvalidSpec":
+        known = generation == self._read_generation
+        if known and (self._refused is None or time.monotonic() < self._retry_at):
             return
         try:
             spec = typed(body)
             unsupported(spec)
             references = self._world.resolver.references(body, spec)
-        except InvalidPipelineError as error:
-            self._refuse("InvalidSpec", "; ".join(str(problem) for problem in error.problems))
-            self._read_generation = generation
-            return
-        except NotResolved as error:
-            self._refuse(error.reason, str(error))
+        except (InvalidPipelineError, NotResolved) as error:
+            if isinstance(error, InvalidPipelineError):
+                # Of no other generation, but maybe of another schema.
+                self._refuse("InvalidSpec", "; ".join(str(problem) for problem in error.problems))
+            else:
+                self._refuse(error.reason, str(error))
             self._read_generation = generation
             self._retry_at = time.monotonic() + RETRY_SECONDS
             return
@@ -159,7 +159,7 @@ class Reconciler:
         self._refused = (reason, message)
 
     def _build(self, pipeline: Pipeline, references: References) -> None:
-        if self._built is not None and _same_engines(self._built, (pipeline, references)):
+        if self._stage and self._built and _same_engines(self._built, (pipeline, references)):
             self._built = (pipeline, references)
             return
         assert self._memory is not None
@@ -173,6 +173,8 @@ class Reconciler:
             self._memory.timestamps,
             lambda reason, message: self._tell(reason, message, True),
         )
+        # Objects are applied before the first decision: a suspended Flink must not come up for a moment.
+        self._stage.place.flink_cluster(flink_wanted(self._memory.state))
         self._built = (pipeline, references)
 
     def _report_refusal(self, body: Object, memory: Memory, now: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from streampipeline.api.problems import InvalidPipelineError
 from streampipeline.api.spec import KIND, SaslMechanism, StreamPipelineSpec
 from streampipeline.api.validate import parse
 from streampipeline.jobconfig import InfluxDbEndpoint, PipelineConfig, SinkEndpoint, TimestampType
+from streampipeline.sinks.base import write_secret
 from streampipeline_operator.desired import influxdb, model
 from streampipeline_operator.desired.common import Pipeline
 from streampipeline_operator.kube import CONFIG_MAP, SECRET, ApiException, Kind, Kube, Object
@@ -79,15 +81,19 @@ class Resolver:
             {"apiVersion": body["apiVersion"], "kind": KIND, "metadata": metadata, "spec": body["spec"]},
             config_maps,
         )
-        token = None
-        sink = spec.sinks[0].influxdb
-        if sink is not None and sink.external is not None:
-            token_ref = sink.external.token_secret_ref
-            place = "spec.sinks[0].influxdb.external.tokenSecretRef"
-            token = self._data(SECRET, namespace, token_ref.name, token_ref.key, place)
-        return References(schema, self._kafka(namespace, spec), token)
+        return References(schema, self.kafka(namespace, spec), self.sink_token(namespace, spec))
 
-    def _kafka(self, namespace: str, spec: StreamPipelineSpec) -> KafkaAccess:
+    def sink_token(self, namespace: str, spec: StreamPipelineSpec) -> str | None:
+        """Of an external InfluxDB; None: there is none. Raises NotResolved, ApiException."""
+        sink = spec.sinks[0].influxdb
+        if sink is None or sink.external is None:
+            return None
+        ref = sink.external.token_secret_ref
+        place = "spec.sinks[0].influxdb.external.tokenSecretRef"
+        return self._data(SECRET, namespace, ref.name, ref.key, place)
+
+    def kafka(self, namespace: str, spec: StreamPipelineSpec) -> KafkaAccess:
+        """How the brokers are reached. Raises NotResolved, ApiException."""
         tls, sasl = spec.source.kafka.tls, spec.source.kafka.sasl
         properties, secrets, ca = {}, {}, None
         if tls is not None or sasl is not None:
@@ -150,6 +156,14 @@ def unsupported(spec: StreamPipelineSpec) -> None:
         raise InvalidPipelineError(problems)
 
 
+def write_kafka_access(access: KafkaAccess, folder: Path) -> None:
+    """The files that `config` refers to."""
+    if access.ca is not None:
+        write_secret(folder / "kafka-ca.crt", access.ca)
+    if access.secrets:
+        write_secret(folder / "kafka.json", json.dumps(access.secrets))
+
+
 def config(
     pipeline: Pipeline, references: References, timestamps: TimestampType, folder: Path | str
 ) -> PipelineConfig:
@@ -163,7 +177,9 @@ def config(
         uid=pipeline.uid,
         spec=pipeline.spec,
         avro_schema=references.schema,
-        bootstrap_servers=pipeline.spec.source.kafka.bootstrap_servers,
+        bootstrap_servers=[
+            pipeline.names.reachable(server) for server in pipeline.spec.source.kafka.bootstrap_servers
+        ],
         kafka_properties=properties,
         kafka_secret_file=f"{folder}/kafka.json" if access.secrets else None,
         timestamp_type=timestamps,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 
@@ -22,7 +20,7 @@ from streampipeline_operator.desired.common import Pipeline
 from streampipeline_operator.job_files import JobsSecret
 from streampipeline_operator.names import JOBS_DIRECTORY
 from streampipeline_operator.preparation import Preparation
-from streampipeline_operator.resolve import References, config, endpoint
+from streampipeline_operator.resolve import References, config, endpoint, write_kafka_access
 from streampipeline_operator.sink_access import open_sink_admin
 from streampipeline_operator.world import World
 
@@ -49,7 +47,7 @@ class Stage:
         self._private.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._jobs = JobsSecret(world.api, pipeline, jobs)
         self._jobs.restore()
-        self._write_kafka_access(jobs)
+        write_kafka_access(references.kafka, jobs)
         self.place = ClusterPlace(world.api, world.watches, pipeline, self._jobs, tell)
         self._sink = endpoint(pipeline)
         self._sink_admin = open_sink_admin(world.api, pipeline, references, self._sink, self._private)
@@ -57,13 +55,6 @@ class Stage:
         self._preparation = Preparation(first, known, self._sink_admin)
         self.ground: EngineGround | None = None
         self._executor: Executor | None = None
-
-    def _write_kafka_access(self, folder: Path) -> None:
-        access = self._references.kafka
-        if access.ca is not None:
-            write_secret(folder / "kafka-ca.crt", access.ca)
-        if access.secrets:
-            write_secret(folder / "kafka.json", json.dumps(access.secrets))
 
     @property
     def timestamps(self) -> TimestampType | None:

@@ -53,6 +53,10 @@ DASK_CLUSTER = Kind("kubernetes.dask.org/v1", "DaskCluster", "daskclusters")
 DASK_WORKER_GROUP = Kind("kubernetes.dask.org/v1", "DaskWorkerGroup", "daskworkergroups")
 
 
+class NotFoundError(ClusterError):
+    """There is no object of this name."""
+
+
 class Cluster:
     """One API server and one namespace. Every method raises ClusterError when it cannot answer."""
 
@@ -108,18 +112,23 @@ class Cluster:
         found: Object = json.loads(self.request("GET", kind.path(self.namespace, name)))
         return found
 
-    def list(
+    def find(
         self, kind: Kind, *, selector: str = "", namespace: str | None = "", fields: str = ""
     ) -> list[Object]:
         """Objects of the namespace, of another one, or (None) of all; by label and field selector."""
         where = self.namespace if namespace == "" else namespace
         query = {"labelSelector": selector, "fieldSelector": fields}
-        listed = json.loads(self.request("GET", kind.path(where), query={k: v for k, v in query.items() if v}))
+        listed = json.loads(
+            self.request("GET", kind.path(where), query={k: v for k, v in query.items() if v})
+        )
         return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in listed["items"]]
 
     def pipeline(self, name: str) -> Object:
         """A StreamPipeline."""
-        return self.get(PIPELINE, name)
+        try:
+            return self.get(PIPELINE, name)
+        except NotFoundError:
+            raise ClusterError(f"there is no {KIND} {name} in namespace {self.namespace}") from None
 
     def merge(self, name: str, changes: Object) -> Object:
         """A JSON merge patch of a StreamPipeline; None removes a field. Returns it as it is then."""
@@ -157,6 +166,9 @@ def _refusal(status: int, data: bytes) -> ClusterError:
         answer = json.loads(text)
     except ValueError:
         answer = {}
-    if status == 404 and not (answer.get("details") or {}).get("name"):
+    message = answer.get("message") or f"the API server answers {status}: {text[:300]}"
+    if status != 404:
+        return ClusterError(message)
+    if not (answer.get("details") or {}).get("name"):
         return ClusterError("this cluster does not know the kind: is the operator installed?")
-    return ClusterError(answer.get("message") or f"the API server answers {status}: {text[:300]}")
+    return NotFoundError(message)

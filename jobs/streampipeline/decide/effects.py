@@ -44,10 +44,14 @@ def dask_workers(observed: Observed, state: State, spec: StreamPipelineSpec) -> 
     return max(workers.max, workers.min) if needed or suspect else workers.min
 
 
+def flink_wanted(state: State) -> bool:
+    """Whether Flink's cluster is to be up: also as long as a job in it is still to be stopped."""
+    return not state.suspended or any(r.assignment.engine is EngineName.FLINK for r in state.retiring)
+
+
 def _places(observed: Observed, state: State, spec: StreamPipelineSpec) -> list[act.Action]:
-    to_stop = any(r.assignment.engine is EngineName.FLINK for r in state.retiring)
     return [
-        act.EnsureFlinkCluster(up=not state.suspended or to_stop),
+        act.EnsureFlinkCluster(up=flink_wanted(state)),
         act.ScaleDask(workers=dask_workers(observed, state, spec)),
     ]
 

@@ -169,8 +169,17 @@ def service(pipeline: Pipeline, name: str, component: str, ports: dict[str, int]
     }
 
 
-def http_probe(path: str, port: int, *, period: int, failures: int = 3, timeout: int = 3) -> Object:
-    """A readiness or liveness probe."""
+START_SECONDS = 20
+"""What starts is not asked whether it lives."""
+
+
+def alive(probe: Object) -> Object:
+    """A liveness probe: patient, every ten seconds, and not before the start is over."""
+    return {**probe, "periodSeconds": 10, "failureThreshold": 9, "initialDelaySeconds": START_SECONDS}
+
+
+def http_probe(path: str, port: int, *, period: int = 2, failures: int = 3, timeout: int = 3) -> Object:
+    """A readiness probe."""
     return {
         "httpGet": {"path": path, "port": port},
         "periodSeconds": period,
@@ -179,6 +188,6 @@ def http_probe(path: str, port: int, *, period: int, failures: int = 3, timeout:
     }
 
 
-def tcp_probe(port: int, *, period: int, failures: int = 3) -> Object:
+def tcp_probe(port: int, *, period: int = 2, failures: int = 3) -> Object:
     """A probe that only connects."""
     return {"tcpSocket": {"port": port}, "periodSeconds": period, "failureThreshold": failures}

@@ -50,7 +50,7 @@ def cluster(pipeline: Pipeline, workers: int) -> Object:
         env=dict(commands.environment()),
         ports={"tcp-comm": PORT, "http-dashboard": HTTP_PORT},
         readinessProbe={
-            "tcpSocket": {"port": PORT},
+            "tcpSocket": {"port": "tcp-comm"},  # Dask's definitions take ports by name only
             "periodSeconds": 1,
             "failureThreshold": 3,
         },

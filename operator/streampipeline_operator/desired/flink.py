@@ -7,6 +7,7 @@ from streampipeline_operator.desired.common import (
     JOBS_MOUNT,
     Object,
     Pipeline,
+    alive,
     container,
     deployment,
     http_probe,
@@ -72,7 +73,8 @@ def _options(pipeline: Pipeline, **more: str) -> list[str]:
         "execution.checkpointing.dir": "file:///tmp/checkpoints",
         **more,
     }
-    return [f"-D{key}={value}" for key, value in sorted(values.items())]
+    # In two words each: jobmanager.sh takes anything else for a host and a port.
+    return [word for key, value in sorted(values.items()) for word in ("-D", f"{key}={value}")]
 
 
 def _flink(pipeline: Pipeline, name: str, script: str, options: list[str], cpu: str, memory: tuple[str, str],
@@ -100,8 +102,8 @@ def _jobmanager(pipeline: Pipeline) -> Object:
         "50m",
         ("640Mi", "1Gi"),
         ports={"rpc": RPC, "blob": BLOB, "rest": REST},
-        readinessProbe=http_probe("/overview", REST, period=2),
-        livenessProbe=tcp_probe(REST, period=10, failures=12),
+        readinessProbe=http_probe("/overview", REST),
+        livenessProbe=alive(tcp_probe(REST)),
     )
     return pod_spec(pipeline, part)
 
@@ -125,8 +127,8 @@ def _taskmanager(pipeline: Pipeline) -> Object:
         ("1280Mi", "2560Mi"),
         ports={"rpc": TASK_RPC, "data": TASK_DATA},
         mounts=[JOBS_MOUNT],
-        readinessProbe=tcp_probe(TASK_RPC, period=2),
-        livenessProbe=tcp_probe(TASK_RPC, period=10, failures=12),
+        readinessProbe=tcp_probe(TASK_RPC),
+        livenessProbe=alive(tcp_probe(TASK_RPC)),
     )
     return pod_spec(pipeline, part, volumes=[jobs_volume(pipeline)])
 
@@ -148,7 +150,7 @@ def _gateway(pipeline: Pipeline) -> Object:
         "25m",
         ("512Mi", "1Gi"),
         ports={"rest": GATEWAY},
-        readinessProbe=http_probe("/v1/info", GATEWAY, period=2),
-        livenessProbe=http_probe("/v1/info", GATEWAY, period=10, failures=12),
+        readinessProbe=http_probe("/v1/info", GATEWAY),
+        livenessProbe=alive(http_probe("/v1/info", GATEWAY)),
     )
     return pod_spec(pipeline, part)

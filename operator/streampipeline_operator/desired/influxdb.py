@@ -6,6 +6,7 @@ from streampipeline.api.spec import InfluxDbSink
 from streampipeline_operator.desired.common import (
     Object,
     Pipeline,
+    alive,
     container,
     http_probe,
     metadata,
@@ -36,7 +37,7 @@ def url(pipeline: Pipeline) -> str:
     found = sink(pipeline)
     assert found is not None
     if found.external is not None:
-        return found.external.url
+        return pipeline.names.reachable(found.external.url)
     return f"http://{pipeline.names.host(pipeline.names.influxdb)}:{PORT}"
 
 
@@ -67,8 +68,8 @@ def objects(pipeline: Pipeline) -> list[Object]:
         env={"HOME": "/tmp"},  # noqa: S108 - its own
         mounts=[{"name": "data", "mountPath": DATA}],
         ports={"http": PORT},
-        readinessProbe=http_probe("/health", PORT, period=2),
-        livenessProbe=http_probe("/ping", PORT, period=10, failures=6),
+        readinessProbe=http_probe("/health", PORT),
+        livenessProbe=alive(http_probe("/ping", PORT)),
     )
     storage = found.managed.storage if found.managed else "1Gi"
     claim = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streampipeline_operator.desired.common import (
     Object,
     Pipeline,
+    alive,
     container,
     deployment,
     http_probe,
@@ -20,8 +21,8 @@ HOME = "/opt/streampipeline/model-server"
 
 def url(pipeline: Pipeline) -> str:
     """Where the pipeline's model answers."""
-    external = pipeline.spec.model.external
-    return external.url if external else f"http://{pipeline.names.host(pipeline.names.model)}:{PORT}"
+    names, external = pipeline.names, pipeline.spec.model.external
+    return names.reachable(external.url) if external else f"http://{names.host(names.model)}:{PORT}"
 
 
 def objects(pipeline: Pipeline) -> list[Object]:
@@ -39,8 +40,8 @@ def objects(pipeline: Pipeline) -> list[Object]:
         # A Bento of the user's may keep its files anywhere below its home.
         env={"BENTOML_DO_NOT_TRACK": "True", "HOME": "/tmp", "PORT": str(PORT)},  # noqa: S108 - its own
         ports={"http": PORT},
-        readinessProbe=http_probe("/readyz", PORT, period=2),
-        livenessProbe=http_probe("/livez", PORT, period=10, failures=6),
+        readinessProbe=http_probe("/readyz", PORT),
+        livenessProbe=alive(http_probe("/livez", PORT)),
     )
     if managed.bundled is not None:
         arguments = ["serve.py", "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104 - a pod's network

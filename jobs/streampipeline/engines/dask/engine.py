@@ -54,6 +54,7 @@ class _Look:
 @dataclass(frozen=True)
 class _Wave:
     look: _Look
+    shares: list[Share]
     futures: list[Any]
     """`distributed.Future` of `tasks.Result`, one a share."""
     positions: dict[int, int]
@@ -162,7 +163,7 @@ class Engine:
         self._planned = positions_after(self._planned, shares)
         behind = any(look.stable[partition] > end for partition, end in self._planned.items())
         futures = [self._task(share, workers) for share in shares]
-        self._waves.append(_Wave(look, futures, dict(self._planned), behind))
+        self._waves.append(_Wave(look, shares, futures, dict(self._planned), behind))
         self._next_look = look.at + dask.batch_seconds
         if not workers:
             log.warning("dask.no_workers")
@@ -179,19 +180,29 @@ class Engine:
             allow_other_workers=True,
         )
 
-    def _result(self, future: Any) -> tasks.Result:
+    def _result(self, wave: _Wave, index: int) -> tasks.Result:
         while not self._stop.is_set():
+            future = wave.futures[index]
+            if future.status == "cancelled":
+                # The scheduler was out of reach for a while, and forgot the task: it is pure, so once more.
+                log.warning("dask.task_forgotten")
+                wave.futures[index] = self._task(wave.shares[index], sorted(self._client.nthreads()))
+                continue
             try:
                 result: tasks.Result = future.result(timeout=RESULT_POLL_SECONDS)
                 return result
             except TimeoutError:
                 if future.status == "error":
                     raise  # the task's own
+            except UnboundLocalError:
+                # What the library makes of a future that was cancelled while it was waited for.
+                if future.status != "cancelled":
+                    raise
         raise Stopped("asked to stop while a result was waited for")
 
     def _take_in(self, wave: _Wave) -> None:
         began = time.monotonic()
-        results = [self._result(future) for future in wave.futures]
+        results = [self._result(wave, index) for index in range(len(wave.futures))]
         waited = time.monotonic() - began
         for future in wave.futures:
             future.release()  # or a worker that dies later has it computed again
