@@ -218,7 +218,13 @@ class ClusterPlace:
                 if error.status not in (404, 409):
                     raise
                 continue  # it changed a moment ago; the next attempt sees how
-            log.info("dask.assigned", pipeline=self._pipeline.name, epoch=epoch, pod=metadata["name"])
+            log.info(
+                "dask.assigned",
+                namespace=self._pipeline.namespace,
+                pipeline=self._pipeline.name,
+                epoch=epoch,
+                pod=metadata["name"],
+            )
             return
         if not standby:
             self._api.create(dask.driver(self._pipeline, self._driver_name(), epoch))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -16,7 +18,7 @@ from streampipeline.api.spec import GROUP, VERSION
 from streampipeline.logs import configure
 from streampipeline_operator import leader, metrics
 from streampipeline_operator.cleanup import Cleanup
-from streampipeline_operator.kube import Kube
+from streampipeline_operator.kube import PIPELINE, ApiException, Kube
 from streampipeline_operator.reconcile import Reconciler, SupersededError
 from streampipeline_operator.settings import Settings
 from streampipeline_operator.world import World
@@ -29,6 +31,10 @@ SHORTEST_TICK_SECONDS = 0.2
 STOP_SECONDS = 5.0
 CLEANUP_SECONDS = 55.0
 FINALIZER = f"{GROUP}/finalizer"
+PULSE_SECONDS, HUNG_SECONDS = 5.0, 60.0
+HUNG = 5
+"""Exit code of a replica whose event loop stood still."""
+DEFINITION_SECONDS = 2.0
 PIPELINES_MOST = 64
 """Each has a thread of its own."""
 
@@ -124,6 +130,51 @@ def _plain(body: kopf.Body) -> dict[str, Any]:
     return {key: body[key] for key in body}
 
 
+async def _operate(registry: kopf.OperatorRegistry, settings: Settings) -> None:
+    """Run kopf, under a watchdog: a loop that hangs would keep the Lease and do nothing."""
+    beat = [time.monotonic()]
+
+    async def pulse() -> None:
+        while True:
+            beat[0] = time.monotonic()
+            await asyncio.sleep(PULSE_SECONDS)
+
+    def watch() -> None:
+        while time.monotonic() - beat[0] < HUNG_SECONDS:
+            time.sleep(PULSE_SECONDS)
+        log.error("loop.hung", seconds=HUNG_SECONDS)
+        os._exit(HUNG)
+
+    pulsing = asyncio.create_task(pulse())
+    threading.Thread(target=watch, name="watchdog", daemon=True).start()
+    try:
+        await kopf.operator(
+            registry=registry,
+            standalone=True,
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
+        )
+    finally:
+        pulsing.cancel()
+
+
+def _await_definition(api: Kube, settings: Settings) -> None:
+    """Wait until the API server knows StreamPipelines: kopf does not notice when they come later."""
+    told = False
+    while True:
+        try:
+            api.list(PIPELINE, next(iter(settings.watch_namespaces), None), "")
+        except ApiException as error:
+            if error.status not in (404, 429):
+                raise
+            if not told:
+                log.warning("definition.missing", remedy="install the chart with crds.install, or crds/")
+                told = True
+            time.sleep(DEFINITION_SECONDS)
+        else:
+            return
+
+
 def main() -> None:
     """Run until told to stop. Raises SettingsError."""
     configure()
@@ -137,12 +188,6 @@ def main() -> None:
     world.watches.start()
     registry = kopf.OperatorRegistry()
     wire(registry, world)
-    asyncio.run(
-        kopf.operator(
-            registry=registry,
-            standalone=True,
-            clusterwide=not settings.watch_namespaces,
-            namespaces=settings.watch_namespaces,
-        )
-    )
+    _await_definition(api, settings)
+    asyncio.run(_operate(registry, settings))
     leader.end(api, settings.namespace)

@@ -47,8 +47,11 @@ def source_timestamps(config: PipelineConfig) -> TimestampType:
 class Preparation:
     """Tries until all is so, in a thread of its own."""
 
-    def __init__(self, config: PipelineConfig, known: TimestampType | None, sink: SinkAdmin) -> None:
+    def __init__(
+        self, namespace: str, config: PipelineConfig, known: TimestampType | None, sink: SinkAdmin
+    ) -> None:
         """`known`: who set the topic's timestamps when the pipeline began."""
+        self._namespace = namespace
         self._config = config
         self._sink = sink
         self._stop = threading.Event()
@@ -78,6 +81,7 @@ class Preparation:
         if self.done:
             log.info(
                 "pipeline.prepared",
+                namespace=self._namespace,
                 pipeline=self._config.pipeline,
                 timestamps=self.timestamps,
                 seconds=round(time.monotonic() - began, 1),

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from streampipeline.decide.events import Event
 from streampipeline.decide.observed import Controls
 from streampipeline.jobconfig import EngineName
 from streampipeline.probes.pipeline import PipelineLook
+from streampipeline.sinks.base import SinkUnavailable
 from streampipeline_operator import kube, metrics
 from streampipeline_operator.children import Children
 from streampipeline_operator.desired import flink, influxdb, model, network
@@ -66,7 +68,6 @@ class Reconciler:
         self._refused: tuple[str, str] | None = None
         self._retry_at = 0.0
         self._shown_at = 0.0
-        self._audit: str | None = None
 
     def reconcile(self, body: Object) -> None:
         """One turn. Raises ApiException, SupersededError, NotLeadingError, urllib3's errors: repeat it."""
@@ -91,15 +92,22 @@ class Reconciler:
         # Decide
         decision = decide(observed, memory.state, now, pipeline.spec)
         state = with_accepted(decision.state, memory.state, self._refused, now)
-        changed = replace(memory, state=state, timestamps=memory.timestamps or stage.timestamps)
+        asked = self._audit_asked(body, memory)
+        changed = replace(
+            memory,
+            state=state,
+            timestamps=memory.timestamps or stage.timestamps,
+            audit=asked or memory.audit,
+        )
 
         # Store, then apply: what is done must be known to whoever comes after
-        if worth_writing(memory.state, state) or memory.timestamps != changed.timestamps:
+        if worth_writing(memory.state, state) or replace(changed, state=memory.state) != memory:
             self._store(body, changed, observed, look, now)
         self._memory = changed
         self._world.api.assert_leading()  # engines are not asked through the API server
         stage.apply(decision.actions)
-        self._start_audit(body, changed)
+        if asked is not None:
+            self._start_audit(changed, asked)
 
         # Report
         for event in decision.events:
@@ -110,6 +118,7 @@ class Reconciler:
             )
         if time.monotonic() - self._shown_at > SHOW_SECONDS:
             self._store(body, changed, observed, look, now)
+            self._sweep_audits()
         metrics.show(self._namespace, self._name, state, observed, look)
 
     def close(self) -> None:
@@ -182,7 +191,7 @@ class Reconciler:
         if self._refused is None:
             return
         state = nothing_deployed(memory.state, self._refused, now)
-        if state != memory.state:
+        if state != memory.state or time.monotonic() - self._shown_at > SHOW_SECONDS:
             changed = replace(memory, state=state)
             self._store(body, changed, Observed(), PipelineLook(), now)
             self._memory = changed
@@ -222,17 +231,37 @@ class Reconciler:
         self._tell(event.reason, event.message, event.warning)
         metrics.count(self._namespace, self._name, event)
 
-    def _start_audit(self, body: Object, memory: Memory) -> None:
+    def _audit_asked(self, body: Object, memory: Memory) -> str | None:
+        """An audit that is asked for and was not dealt with, if it can be made now."""
         asked = (body["metadata"].get("annotations") or {}).get(control.AUDIT)
-        stage = self._stage
-        if not asked or asked == self._audit or stage is None or stage.ground is None:
-            return
-        if memory.state.origin is None or not re.fullmatch(r"[a-z0-9]{1,20}", asked):
-            return
-        self._audit = asked
-        pods = self._world.watches.children(kube.POD, self._namespace, self._name)
-        if not any(pod["metadata"]["labels"].get(AUDIT_LABEL) == asked for pod in pods):
-            stage.audit(memory.state, asked)
+        if not asked or asked == memory.audit or self._stage is None or self._stage.ground is None:
+            return None
+        return str(asked)
+
+    def _start_audit(self, memory: Memory, asked: str) -> None:
+        assert self._stage is not None
+        problem = ""
+        if not re.fullmatch(r"[a-z0-9]{1,20}", asked):
+            problem = f"{control.AUDIT} must be 1 to 20 lower-case letters and digits"
+        elif memory.state.origin is None:
+            problem = "the pipeline has not begun: there is nothing to audit"
+        else:
+            try:
+                self._stage.audit(memory.state, asked)
+            except (ApiException, SinkUnavailable) as error:
+                problem = str(error)
+        if problem:
+            self._tell("AuditFailed", problem, True)
+
+    def _sweep_audits(self) -> None:
+        """Pods of audits that ended a while ago: their logs were read, or nobody wants them."""
+        oldest = datetime.now(UTC) - timedelta(seconds=AUDIT_KEPT_SECONDS)
+        for pod in self._world.watches.children(kube.POD, self._namespace, self._name):
+            metadata = pod["metadata"]
+            ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+            old = datetime.fromisoformat(metadata["creationTimestamp"]) < oldest
+            if AUDIT_LABEL in metadata["labels"] and ended and old and not metadata.get("deletionTimestamp"):
+                self._world.api.delete(kube.POD, self._namespace, metadata["name"])
 
 
 def _same_engines(before: tuple[Pipeline, References], after: tuple[Pipeline, References]) -> bool:

@@ -52,7 +52,7 @@ class Stage:
         self._sink = endpoint(pipeline)
         self._sink_admin = open_sink_admin(world.api, pipeline, references, self._sink, self._private)
         first = config(pipeline, references, known or TimestampType.LOG_APPEND_TIME, jobs)
-        self._preparation = Preparation(first, known, self._sink_admin)
+        self._preparation = Preparation(pipeline.namespace, first, known, self._sink_admin)
         self.ground: EngineGround | None = None
         self._executor: Executor | None = None
 

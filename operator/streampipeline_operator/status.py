@@ -27,12 +27,15 @@ class Memory:
     state: State
     timestamps: TimestampType | None = None
     """Who set the topic's timestamps when the pipeline began."""
+    audit: str | None = None
+    """The last audit that was asked for and dealt with."""
 
     def dump(self, observed: Observed, now: int) -> dict[str, Any]:
         """As it stands in `.status.state`; with what was seen then, for who wants it explained."""
         return {
             "at": now,
             "timestampType": self.timestamps.value if self.timestamps else "",
+            "audit": self.audit or "",
             "decisions": self.state.model_dump(mode="json", by_alias=True),
             "observed": observed.model_dump(mode="json", by_alias=True),
         }
@@ -47,6 +50,7 @@ class Memory:
         return cls(
             State.model_validate(stored["decisions"]),
             TimestampType(timestamps) if timestamps else None,
+            stored.get("audit") or None,
         )
 
 
