@@ -18,15 +18,15 @@ UPGRADE ?=
 .PHONY: help run test lint demo cluster cluster-down e2e bench lock clean clean-cache
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## two minutes of the nurse sample on this machine: Flink is killed, Dask takes over, an audit
 	$(PYTHON) hack/bootstrap.py
 	$(VENV)/python -m streampipeline.cli run samples/nurse-stress.yaml --sink parquet --duration 120 \
 		--fault kill-flink@30s+60s --report build/run.json $(RUN_ARGS)
 
-test: ## unit, property and integration tests, on real processes
-	$(PYTHON) hack/bootstrap.py --with dev --with influxd
+test: ## unit, property and integration tests: real processes, a real API server, no cluster
+	$(PYTHON) hack/bootstrap.py --with dev --with influxd --with kubernetes --with helm
 	mvn -B -ntp -Dstyle.color=never -f flink-decoder/pom.xml test
 	$(VENV)/python -m pytest $(PYTEST_ARGS) tests/unit tests/property tests/integration
 
@@ -36,6 +36,7 @@ lint: ## style, types and the direction of imports
 	$(VENV)/ruff format --check
 	$(VENV)/mypy
 	$(VENV)/lint-imports --cache-dir build/import-linter
+	$(VENV)/python hack/chart.py copy --check
 
 demo: ## the same on a real kind cluster, from nothing; DATA=recording replays one
 	$(PYTHON) hack/bootstrap.py --with kubernetes --with helm
@@ -47,9 +48,10 @@ cluster: ## a kind cluster of one node, from packages where no image can be pull
 cluster-down: ## remove it
 	$(PYTHON) hack/cluster.py down
 
-e2e: ## end-to-end tests on the cluster
+e2e: ## end-to-end tests on a real kind cluster, which they make if it is missing
 	$(PYTHON) hack/bootstrap.py --with dev --with kubernetes --with helm
-	$(VENV)/python -m pytest $(PYTEST_ARGS) tests/e2e
+	$(VENV)/python -m testbed.assemble
+	$(VENV)/python -m pytest --timeout=900 $(PYTEST_ARGS) tests/e2e
 
 bench: ## measure the engines beside their bare limits
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd
@@ -61,5 +63,6 @@ lock: ## write the locks anew (requirements/*.txt, hack/*/jars.sha256)
 clean: ## remove build/; the cache of installed pieces stays
 	rm -rf build
 
-clean-cache: clean ## remove the cache of installed pieces too
+clean-cache: clean ## remove the cache of installed pieces too, the clusters and their Docker daemon
+	$(PYTHON) hack/cluster.py down --engine
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/streampipeline"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The whole product on a real cluster: Flink is killed and held down, Dask takes over, Flink comes back.
 
-    python3 hack/demo.py [--seconds 150] [--hold 60] [--data RECORDING] [--report build/demo.json]
+    python3 hack/demo.py [--seconds 120] [--hold 60] [--data RECORDING] [--report build/demo.json]
 
 Makes the cluster and everything on it if it is not there. What it started stays, to be looked at: `make
 cluster-down` removes it. Run it with the environment that `hack/bootstrap.py` makes.
@@ -34,7 +34,7 @@ WRONG = ("lost", "doubled", "differing")
 def main() -> None:
     """Run the demo; the exit code is 0 only when all went as it is to go, and the audit is clean."""
     parser = argparse.ArgumentParser(description="A failover on a real cluster, from nothing.")
-    parser.add_argument("--seconds", type=float, default=150, help="length of the stream")
+    parser.add_argument("--seconds", type=float, default=120, help="length of the stream")
     parser.add_argument("--hold", type=float, default=60, help="how long Flink is held down")
     parser.add_argument("--data", type=Path, help="a recording to replay, Parquet or CSV")
     parser.add_argument("--rate", default="600", help="records a second")

@@ -39,3 +39,7 @@ def assemble(console: Console | None = None, name: str = NAME) -> Bed:
         images=references,
         say=lambda text: console.say("demo", text),
     )
+
+
+if __name__ == "__main__":
+    assemble()

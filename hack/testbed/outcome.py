@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
+from prometheus_client.parser import text_string_to_metric_families
 
 from streampipeline.decide import State
 from streampipeline.jobconfig import EngineName
@@ -113,11 +114,41 @@ def outcome(
     )
 
 
-def settled(bed: Bed, namespace: str, name: str) -> bool:
-    """Normal, all closable windows in the sink, nothing to repair, nothing of Dask left."""
+def requests_per_minute(bed: Bed, seconds: float = 60) -> float:
+    """Of the operator to the API server, its watches and the Lease included. Raises BedError."""
+    began, first = time.monotonic(), _requests(bed)
+    time.sleep(seconds)
+    return (_requests(bed) - first) / (time.monotonic() - began) * 60
+
+
+def _requests(bed: Bed) -> float:
+    """As the replica that leads counts them."""
+    total = 0.0
+    for pod in bed.api.list(kube.POD, OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator"):
+        name = f"{pod['metadata']['name']}:8080"
+        text = bed.kubectl(
+            "get", "--raw", f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{name}/proxy/metrics"
+        )
+        total += sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            if family.name == "streampipeline_api_requests"
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        )
+    return total
+
+
+LIVE_MS = 15_000
+"""While records come, the newest closable windows are always on their way."""
+
+
+def settled(bed: Bed, namespace: str, name: str, *, streaming: bool = False) -> bool:
+    """Normal, nothing to repair, nothing of Dask left; all closable windows in the sink, or nearly so."""
     pipeline = bed.pipeline(namespace, name)
     stored = (pipeline.get("status") or {}).get("state") or {}
     observed, decisions = stored.get("observed", {}), stored.get("decisions", {})
+    latency = observed.get("latencyMs")
     fresh = time.time() * 1000 - stored.get("at", 0) < 45_000
     pods = bed.pods(namespace, name, "dask-scheduler", "dask-worker", "dask-driver", "repair")
     clusters = bed.api.list(kube.DASK_CLUSTER, namespace, f"streampipeline.io/pipeline={name}")
@@ -125,7 +156,8 @@ def settled(bed: Bed, namespace: str, name: str) -> bool:
         fresh
         and decisions.get("phase") == "Normal"
         and not decisions.get("retiring")
-        and observed.get("latencyMs") == 0
+        and latency is not None
+        and latency <= (LIVE_MS if streaming else 0)
         and not observed.get("repairs", {}).get("pending")
         and not [pod for pod in pods if pod["status"].get("phase") in ("Pending", "Running")]
         and not clusters

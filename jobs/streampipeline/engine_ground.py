@@ -131,8 +131,10 @@ class EngineGround:
         if isinstance(plan, StartPlan) and (plan.engine, plan.epoch) == (action.engine, action.epoch):
             return
         assert state is not None
-        assert state.origin is not None
-        self._plan = self._planned(action, state, state.origin)
+        # The state is the last look's: an origin that was stored since is known here only.
+        origin = state.origin or self._origin
+        assert origin is not None
+        self._plan = self._planned(action, state, origin)
 
     def _planned(self, action: act.PlanStart, state: State, origin: Origin) -> StartPlan | PlanFailed:
         try:

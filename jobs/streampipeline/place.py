@@ -26,6 +26,8 @@ class DaskSeen:
     """Workers that run."""
     drivers: Mapping[int, JobState] = field(default_factory=dict)
     """By epoch, for every driver that was started and not forgotten."""
+    failures: Mapping[int, str] = field(default_factory=dict)
+    """Why a driver ended by itself, in words, where that is known."""
 
 
 @dataclass(frozen=True)

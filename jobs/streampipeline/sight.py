@@ -166,6 +166,7 @@ class Sight:
                 engine=EngineName.DASK,
                 epoch=epoch,
                 state=job_state,
+                failure=dask.failures.get(epoch, ""),
                 latency_ms=_own_latency(EngineName.DASK, epoch, look, state),
             )
             for epoch, job_state in dask.drivers.items()

@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 API_FRESH_SECONDS = 20.0
 """The API server answers, at the least, each renewal of the Lease."""
+FAILURE_LENGTH = 300
 REMAINS_SECONDS = 15.0
 """What Dask's operator has not removed by then is removed for it."""
 
@@ -59,6 +60,7 @@ class ClusterPlace:
         self._flink_up = True
         self._cut: dict[str, int] = {}
         self._zero_since: float | None = None
+        self._missing_told = False
         host = self._names.host
         self._jobmanager = JobManager(f"http://{host(self._names.jobmanager)}:{flink.REST}")
         self._gateway = SqlGateway(f"http://{host(self._names.gateway)}:{flink.GATEWAY}")
@@ -105,14 +107,15 @@ class ClusterPlace:
     def dask(self) -> DaskSeen:
         """See `place.Place`."""
         drivers = {
-            int(pod["metadata"]["labels"][EPOCH_LABEL]): _driver_state(pod)
+            int(pod["metadata"]["labels"][EPOCH_LABEL]): pod
             for pod in self._pods(DASK_DRIVER)
             if pod["metadata"]["labels"].get(EPOCH_LABEL)
         }
         return DaskSeen(
             up=any(_ready(pod) for pod in self._pods(DASK_SCHEDULER)),
             workers=sum(_running(pod) for pod in self._pods(DASK_WORKER)),
-            drivers=drivers,
+            drivers={epoch: _driver_state(pod) for epoch, pod in drivers.items()},
+            failures={epoch: _failure(pod) for epoch, pod in drivers.items()},
         )
 
     def scale_dask(self, workers: int) -> None:
@@ -123,7 +126,7 @@ class ClusterPlace:
         self._zero_since = None
         found = self._api_cluster()
         if found is None:
-            self._api.apply(dask.cluster(self._pipeline, workers))
+            self._make_cluster(workers)
         elif found["metadata"].get("deletionTimestamp"):
             raise RuntimeError("the last DaskCluster is still being removed")
         elif found["spec"]["worker"].get("replicas") != workers:
@@ -131,6 +134,18 @@ class ClusterPlace:
             self._api.merge(kube.DASK_CLUSTER, self._pipeline.namespace, self._names.dask, changes)
         if not any(_alive(pod) for pod in self._pods(DASK_DRIVER)):
             self._api.create(dask.driver(self._pipeline, self._driver_name(), None))
+
+    def _make_cluster(self, workers: int) -> None:
+        try:
+            self._api.apply(dask.cluster(self._pipeline, workers))
+        except kube.ApiException as error:
+            if error.status == 404 and not self._missing_told:
+                self._missing_told = True
+                remedy = "install it, or the chart with daskOperator.enabled"
+                self._tell(
+                    "DaskOperatorMissing", f"there can be no fallback without Dask's operator: {remedy}"
+                )
+            raise
 
     def _api_cluster(self) -> Object | None:
         """As the watch knows it; asked for when it knows none, so that none is made twice."""
@@ -287,6 +302,21 @@ def _running(pod: Object) -> bool:
 def _ready(pod: Object) -> bool:
     conditions = pod["status"].get("conditions", [])
     return _running(pod) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _failure(pod: Object) -> str:
+    """The last thing that a driver that failed has logged, one line; empty while it has not."""
+    for status in pod["status"].get("containerStatuses", []):
+        ended = status.get("state", {}).get("terminated", {})
+        lines = [line for line in ended.get("message", "").splitlines() if line.strip()]
+        if ended.get("exitCode") and lines:
+            try:
+                said = json.loads(lines[-1])
+            except ValueError:
+                return str(lines[-1])[:FAILURE_LENGTH]
+            exception = said.get("exception") or said.get("reason") or said.get("event", "")
+            return str(exception).strip().splitlines()[-1][:FAILURE_LENGTH]
+    return ""
 
 
 def _driver_state(pod: Object) -> JobState:

@@ -51,9 +51,14 @@ class JobsSecret:
             self._api.apply(body)
         return hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()[:16]
 
-    def present(self) -> bool:
-        """Whether the Secret is there."""
-        return self._api.get(SECRET, self._pipeline.namespace, self._pipeline.names.jobs) is not None
+    def ensure(self) -> bool:
+        """Put the Secret back when somebody removed it. Returns whether that was so."""
+        if not any(self.files.here.glob("[!.]*")):
+            return False  # nothing was published yet
+        if self._api.get(SECRET, self._pipeline.namespace, self._pipeline.names.jobs) is not None:
+            return False
+        self.publish()
+        return True
 
     def _prune(self) -> None:
         """Forget the oldest epochs."""

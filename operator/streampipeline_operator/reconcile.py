@@ -28,7 +28,7 @@ from streampipeline_operator.kube import ApiException, Object
 from streampipeline_operator.names import (
     AUDIT_LABEL,
 )
-from streampipeline_operator.resolve import NotResolved, References, typed, unsupported
+from streampipeline_operator.resolve import NotResolved, References, not_granted, typed, unsupported
 from streampipeline_operator.stage import Stage
 from streampipeline_operator.status import Memory, nothing_deployed, render, with_accepted
 from streampipeline_operator.world import World
@@ -68,6 +68,7 @@ class Reconciler:
         self._refused: tuple[str, str] | None = None
         self._retry_at = 0.0
         self._shown_at = 0.0
+        self._ensured_at = time.monotonic()
 
     def reconcile(self, body: Object) -> None:
         """One turn. Raises ApiException, SupersededError, NotLeadingError, urllib3's errors: repeat it."""
@@ -85,6 +86,10 @@ class Reconciler:
         assert self._built is not None
         pipeline = self._built[0]
         repaired = self._children.ensure(self._objects(pipeline, stage))
+        if time.monotonic() - self._ensured_at > ENSURE_SECONDS:
+            self._ensured_at = time.monotonic()
+            if stage.ensure_files():
+                repaired.append(f"Secret {pipeline.names.jobs}")
 
         # Observe
         observed, look = stage.observe(memory.state, controls(body))
@@ -148,18 +153,21 @@ class Reconciler:
             spec = typed(body)
             unsupported(spec)
             references = self._world.resolver.references(body, spec)
-        except (InvalidPipelineError, NotResolved) as error:
-            if isinstance(error, InvalidPipelineError):
-                # Of no other generation, but maybe of another schema.
-                self._refuse("InvalidSpec", "; ".join(str(problem) for problem in error.problems))
-            else:
-                self._refuse(error.reason, str(error))
-            self._read_generation = generation
-            self._retry_at = time.monotonic() + RETRY_SECONDS
-            return
-        pipeline = Pipeline(self._name, self._namespace, self._uid, spec, self._world.settings)
-        self._build(pipeline, references)
-        self._read_generation, self._refused = generation, None
+            pipeline = Pipeline(self._name, self._namespace, self._uid, spec, self._world.settings)
+            self._build(pipeline, references)
+        except InvalidPipelineError as error:
+            # Of no other generation, but maybe of another schema.
+            self._refuse("InvalidSpec", "; ".join(str(problem) for problem in error.problems))
+        except NotResolved as error:
+            self._refuse(error.reason, str(error))
+        except ApiException as error:
+            if error.status != 403:
+                raise
+            self._refuse("NamespaceNotGranted", not_granted(self._world.settings, self._namespace))
+        else:
+            self._refused = None
+        self._read_generation = generation
+        self._retry_at = time.monotonic() + RETRY_SECONDS
 
     def _refuse(self, reason: str, message: str) -> None:
         if self._refused != (reason, message):

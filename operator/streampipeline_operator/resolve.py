@@ -10,6 +10,7 @@ from pathlib import Path
 from streampipeline.api.problems import InvalidPipelineError
 from streampipeline.api.spec import KIND, SaslMechanism, StreamPipelineSpec
 from streampipeline.api.validate import parse
+from streampipeline.engines.flink.kafka_access import credentials, credentials_file
 from streampipeline.jobconfig import InfluxDbEndpoint, PipelineConfig, SinkEndpoint, TimestampType
 from streampipeline.sinks.base import write_secret
 from streampipeline_operator.desired import influxdb, model
@@ -157,11 +158,15 @@ def unsupported(spec: StreamPipelineSpec) -> None:
 
 
 def write_kafka_access(access: KafkaAccess, folder: Path) -> None:
-    """The files that `config` refers to."""
+    """The files that `config` refers to; credentials once for librdkafka, once for Flink's Java clients."""
     if access.ca is not None:
         write_secret(folder / "kafka-ca.crt", access.ca)
     if access.secrets:
-        write_secret(folder / "kafka.json", json.dumps(access.secrets))
+        told, secrets = folder / "kafka.json", access.secrets
+        write_secret(told, json.dumps(secrets))
+        mechanism = access.properties["sasl.mechanism"]
+        java = credentials(mechanism, secrets["sasl.username"], secrets["sasl.password"])
+        write_secret(Path(credentials_file(told)), java)
 
 
 def config(

@@ -97,6 +97,10 @@ class Stage:
         if self._executor is not None:
             self._executor.apply(actions)
 
+    def ensure_files(self) -> bool:
+        """Put the engines' Secret back when it was removed. Returns whether it was. Raises ApiException."""
+        return self._jobs.ensure()
+
     def audit(self, state: State, request: str) -> None:
         """Start the audit that a user asked for. Raises ApiException, SinkUnavailable."""
         assert self.ground is not None

@@ -11,7 +11,7 @@ from typing import Any
 from kubernetes.informer import ADDED, DELETED, MODIFIED, SharedInformer
 
 from streampipeline_operator import kube
-from streampipeline_operator.kube import Kind, Kube, Object
+from streampipeline_operator.kube import ApiException, Kind, Kube, Object
 from streampipeline_operator.names import PIPELINE_LABEL, SELECTOR
 
 WATCHED = (
@@ -95,7 +95,13 @@ def _lister(api: Kube, kind: Kind, namespace: str | None) -> Callable[..., Any]:
         path = kind.path(namespace)
         try:
             if not watch:
-                answer = api.request("GET", path, query=query)
+                try:
+                    answer = api.request("GET", path, query=query)
+                except ApiException as error:
+                    if error.status != 404:
+                        raise
+                    # Dask's operator is not installed: there is none of its kinds, until there is.
+                    answer = {"items": [], "metadata": {"resourceVersion": "0"}}
                 version = answer["metadata"]["resourceVersion"]
                 return SimpleNamespace(
                     items=answer["items"], metadata=SimpleNamespace(resource_version=version)

@@ -95,7 +95,7 @@ def test_uninstalled_and_installed_again(
     bed: Bed, namespace: str, running: Callable[..., product.Producer]
 ) -> None:
     running(namespace)
-    bed.until("the stream flows", lambda: settled(bed, namespace, NAME), seconds=90)
+    bed.until("the stream flows", lambda: settled(bed, namespace, NAME, streaming=True), seconds=90)
     before, pods = state_of(bed, namespace, NAME), _uids(bed, namespace)
     try:
         bed.helm("uninstall", product.RELEASE, "-n", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
@@ -110,7 +110,7 @@ def test_uninstalled_and_installed_again(
         ),
         seconds=60,
     )
-    bed.until("all is well", lambda: settled(bed, namespace, NAME), seconds=120)
+    bed.until("all is well", lambda: settled(bed, namespace, NAME, streaming=True), seconds=120)
     after = state_of(bed, namespace, NAME)
     assert after.epoch == before.epoch
     assert _uids(bed, namespace) == pods

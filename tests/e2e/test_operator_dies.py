@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from streampipeline_operator import kube
 from testbed import product
@@ -36,20 +37,11 @@ def test_a_hand_over_is_finished_by_the_next_operator(
         undisturbed = state_of(bed, other, "bystander")
         epoch = state_of(bed, namespace, NAME).epoch
         bed.streampipeline("drill", NAME, "-n", namespace)
-        for phase in ("Triggering", "Fallback", "Resuming"):
-            # A phase may be over before one looks: then what comes after it is as good.
-            order = ["Triggering", "Fallback", "Resuming", "Normal"]
-            later = order[order.index(phase) :]
-            bed.until(
-                f"the pipeline is {phase}",
-                lambda later=later: (
-                    state_of(bed, namespace, NAME).epoch > epoch and bed.phase(namespace, NAME) in later
-                ),
-                seconds=150,
-                every=0.1,
-            )
+        for number, phase in enumerate(ORDER[:-1]):
+            later = partial(reached, bed, namespace, epoch, ORDER[number:])
+            bed.until(f"the pipeline is {phase}", later, seconds=150, every=0.1)
             kill_operator(bed)
-        bed.until("Normal, Dask at zero", lambda: settled(bed, namespace, NAME), seconds=240)
+        bed.until("Normal, Dask at zero", lambda: settled(bed, namespace, NAME, streaming=True), seconds=240)
         after = state_of(bed, namespace, NAME)
         assert after.epoch > epoch
         assert after.hand_overs[-1].completed is not None

@@ -188,6 +188,7 @@ def test_dask_takes_over_outlives_the_operator_and_leaves_nothing(
 def story(tenant: Tenant, replicas: Operators, influx: Influx, kafka: KafkaProcess) -> None:  # noqa: F811
     operator, nodes = replicas.start(), Nodes(tenant)
     epoch = taken_over(tenant, nodes, influx)
+    assert operator.log("action.failed") == [], "nothing had to be tried twice"
 
     operator.kill()
     drivers, cluster = nodes.drivers(epoch), tenant.child(kube.DASK_CLUSTER, f"{NAME}-dask")

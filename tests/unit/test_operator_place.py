@@ -245,6 +245,16 @@ def test_only_the_newest_epochs_are_kept_and_a_new_operator_finds_them(scene: Sc
     assert found == dict.fromkeys(["kafka.json", *(f"{e}-dask-fallback.json" for e in epochs)], 0o600)
 
 
+def test_a_secret_that_was_removed_comes_back(scene: Scene) -> None:
+    assert not scene.jobs.ensure(), "there is nothing to be in it"
+    write_secret(scene.place.files.token(EngineName.FLINK, 7), "abc")
+    scene.jobs.publish()
+    assert not scene.jobs.ensure()
+    scene.api.delete(kube.SECRET, NAMESPACE, "nurse-stress-jobs")
+    assert scene.jobs.ensure()
+    assert list(scene.api.objects["secrets", NAMESPACE, "nurse-stress-jobs"]["data"]) == ["7-flink.token"]
+
+
 def test_a_repair_pass_is_counted_when_it_has_ended(scene: Scene) -> None:
     scene.place.start_repair(7, 60_000)
     assert scene.place.repairing()

@@ -125,6 +125,8 @@ def driver(pipeline: Pipeline, name: str, epoch: int | None) -> Object:
         resources=resources("50m", "256Mi", "1Gi"),
         env=dict(commands.environment()),
         mounts=[JOBS_MOUNT, {"name": "pod", "mountPath": POD_DIRECTORY, "readOnly": True}],
+        # Why it ended stands in the pod's status, then: the operator reads no logs.
+        terminationMessagePolicy="FallbackToLogsOnError",
         readinessProbe={
             "exec": {"command": ["test", "-e", STARTED]},
             "periodSeconds": 1,
