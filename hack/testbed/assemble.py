@@ -27,6 +27,7 @@ def assemble(console: Console | None = None, name: str = NAME) -> Bed:
         up = pool.submit(made.up, name, kubeconfig)
         built = pool.submit(images.build_all, docker, store, CHECKOUT)
         cluster, references = up.result(), built.result()
+    made.find(name)  # refuses a kubeconfig that leads elsewhere
     started = console.seconds
     loaded = cluster.load(list(references.values()))
     if loaded:

@@ -25,6 +25,7 @@ from streampipeline_operator.names import (
     DASK_WORKER,
     EPOCH_LABEL,
     FILES_ANNOTATION,
+    JOBMANAGER,
     REPAIR,
     TASKMANAGER,
 )
@@ -202,7 +203,7 @@ class ClusterPlace:
         if engine is EngineName.FLINK:
             # Without this a kubelet looks at its Secrets about once a minute.
             changes = {"metadata": {"annotations": {FILES_ANNOTATION: digest}}}
-            for pod in self._pods(TASKMANAGER):
+            for pod in (*self._pods(JOBMANAGER), *self._pods(TASKMANAGER)):
                 if _alive(pod):
                     self._api.merge(kube.POD, self._pipeline.namespace, pod["metadata"]["name"], changes)
 

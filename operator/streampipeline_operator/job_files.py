@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
 from pathlib import Path
 
@@ -13,9 +14,21 @@ from streampipeline.sinks.base import write_secret
 from streampipeline_operator.desired.common import Pipeline, metadata
 from streampipeline_operator.kube import SECRET, Kube
 from streampipeline_operator.names import JOBS_DIRECTORY
+from streampipeline_operator.resolve import digest_of
 
 EPOCHS_KEPT = 4
 """A Secret holds 1 MiB; the offsets at which the newest engines began must be among them."""
+
+
+def schema_told(api: Kube, namespace: str, secret: str, digest: str) -> str | None:
+    """The schema of this digest as one of the assignments was told it; None: none was."""
+    data = (api.get(SECRET, namespace, secret) or {}).get("data") or {}
+    for name, value in data.items():
+        if name.endswith(".json"):
+            schema = json.loads(base64.b64decode(value)).get("avroSchema", "")
+            if digest_of(schema) == digest:
+                return str(schema)
+    return None
 
 
 class JobsSecret:

@@ -24,11 +24,19 @@ from streampipeline_operator import kube, metrics
 from streampipeline_operator.children import Children
 from streampipeline_operator.desired import flink, influxdb, model, network
 from streampipeline_operator.desired.common import Pipeline
+from streampipeline_operator.job_files import schema_told
 from streampipeline_operator.kube import ApiException, Object
 from streampipeline_operator.names import (
     AUDIT_LABEL,
 )
-from streampipeline_operator.resolve import NotResolved, References, not_granted, typed, unsupported
+from streampipeline_operator.resolve import (
+    NotResolved,
+    References,
+    digest_of,
+    not_granted,
+    typed,
+    unsupported,
+)
 from streampipeline_operator.stage import Stage
 from streampipeline_operator.status import Memory, nothing_deployed, render, with_accepted
 from streampipeline_operator.world import World
@@ -40,8 +48,12 @@ SHOW_SECONDS = 30.0
 RETRY_SECONDS = 5.0
 """Between two attempts to find what a spec refers to."""
 ENSURE_SECONDS = 60.0
-"""Between two looks at Secrets, which are not watched."""
+"""Between two looks at Secrets and ConfigMaps, which are not watched."""
 AUDIT_KEPT_SECONDS = 600.0
+SCHEMA_CHANGED = (
+    "the schema is another one than the pipeline began with, and stays as it was: put it back, "
+    "or make a new pipeline under another name"
+)
 Tell = Callable[[str, str, bool], None]
 """Make an event: reason, message, whether it is a warning."""
 
@@ -66,7 +78,7 @@ class Reconciler:
         self._built: tuple[Pipeline, References] | None = None
         self._read_generation: int | None = None
         self._refused: tuple[str, str] | None = None
-        self._retry_at = 0.0
+        self._read_again_at = 0.0
         self._shown_at = 0.0
         self._ensured_at = time.monotonic()
 
@@ -103,6 +115,7 @@ class Reconciler:
             state=state,
             timestamps=memory.timestamps or stage.timestamps,
             audit=asked or memory.audit,
+            schema=memory.schema or (digest_of(self._built[1].schema) if state.origin else None),
         )
 
         # Store, then apply: what is done must be known to whoever comes after
@@ -146,15 +159,15 @@ class Reconciler:
     def _read(self, body: Object) -> None:
         """Build the stage for the newest spec that can be run; one that cannot leaves the last in force."""
         generation = body["metadata"]["generation"]
-        known = generation == self._read_generation
-        if known and (self._refused is None or time.monotonic() < self._retry_at):
+        if generation == self._read_generation and time.monotonic() < self._read_again_at:
             return
         try:
             spec = typed(body)
             unsupported(spec)
             references = self._world.resolver.references(body, spec)
             pipeline = Pipeline(self._name, self._namespace, self._uid, spec, self._world.settings)
-            self._build(pipeline, references)
+            kept = self._with_first_schema(pipeline, references)
+            self._build(pipeline, kept)
         except InvalidPipelineError as error:
             # Of no other generation, but maybe of another schema.
             self._refuse("InvalidSpec", "; ".join(str(problem) for problem in error.problems))
@@ -165,9 +178,22 @@ class Reconciler:
                 raise
             self._refuse("NamespaceNotGranted", not_granted(self._world.settings, self._namespace))
         else:
-            self._refused = None
+            if kept is references:
+                self._refused = None
+            else:
+                self._refuse("SchemaChanged", SCHEMA_CHANGED)
         self._read_generation = generation
-        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self._read_again_at = time.monotonic() + (RETRY_SECONDS if self._refused else ENSURE_SECONDS)
+
+    def _with_first_schema(self, pipeline: Pipeline, references: References) -> References:
+        """The references, with the schema that the pipeline began with. Raises NotResolved."""
+        began = self._memory.schema if self._memory else None
+        if began is None or digest_of(references.schema) == began:
+            return references
+        first = schema_told(self._world.api, self._namespace, pipeline.names.jobs, began)
+        if first is None:
+            raise NotResolved("SchemaChanged", SCHEMA_CHANGED)
+        return replace(references, schema=first)
 
     def _refuse(self, reason: str, message: str) -> None:
         if self._refused != (reason, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,11 @@ class References:
     kafka: KafkaAccess
     sink_token: str | None = field(default=None, repr=False)
     """Of an external InfluxDB."""
+
+
+def digest_of(schema: str) -> str:
+    """By which a schema is known again."""
+    return hashlib.sha256(schema.encode()).hexdigest()[:16]
 
 
 def typed(body: Object) -> StreamPipelineSpec:

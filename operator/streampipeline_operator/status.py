@@ -29,6 +29,8 @@ class Memory:
     """Who set the topic's timestamps when the pipeline began."""
     audit: str | None = None
     """The last audit that was asked for and dealt with."""
+    schema: str | None = None
+    """Digest of the schema that the pipeline began with: its results are a function of it."""
 
     def dump(self, observed: Observed, now: int) -> dict[str, Any]:
         """As it stands in `.status.state`; with what was seen then, for who wants it explained."""
@@ -36,6 +38,7 @@ class Memory:
             "at": now,
             "timestampType": self.timestamps.value if self.timestamps else "",
             "audit": self.audit or "",
+            "schema": self.schema or "",
             "decisions": self.state.model_dump(mode="json", by_alias=True),
             "observed": observed.model_dump(mode="json", by_alias=True),
         }
@@ -51,6 +54,7 @@ class Memory:
             State.model_validate(stored["decisions"]),
             TimestampType(timestamps) if timestamps else None,
             stored.get("audit") or None,
+            stored.get("schema") or None,
         )
 
 

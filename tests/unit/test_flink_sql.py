@@ -11,6 +11,7 @@ import pytest
 from tests.support import publish_config
 
 from streampipeline.engines.flink import sql
+from streampipeline.engines.flink.kafka_access import client_properties, credentials
 from streampipeline.jobconfig import JobConfig
 from streampipeline.windows_schema import windows_schema
 
@@ -280,9 +281,27 @@ def test_progress_names_its_assignment_and_is_exactly_once() -> None:
     assert "SELECT '3/7/flink', 3,\n  CAST(7 AS BIGINT), 'flink'," in job
 
 
+def test_every_table_reaches_the_broker_in_the_same_way() -> None:
+    properties = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "PLAIN",
+        "ssl.ca.location": "/run/ca.crt",
+    }
+    config = make(kafkaProperties=properties, kafkaSecretFile="/run/kafka.json")
+
+    expected = {f"properties.{key}": value for key, value in client_properties(config).items()}
+
+    assert "properties.ssl.truststore.location" in expected
+    for table in (sql.source_table, sql.progress_table, sql.repairs_table, sql.dead_letters_table):
+        options = options_of(table(config))
+        assert expected.items() <= options.items()
+        assert "properties.ssl.ca.location" not in options
+
+
 def test_no_secret_is_in_the_text(tmp_path: Path) -> None:
     secret = tmp_path / "kafka.json"
     secret.write_text(json.dumps({"sasl.password": "broker-password"}))
+    (tmp_path / "kafka.properties").write_text(credentials("PLAIN", "nurse", "broker-password"))
     sink = publish_config.influxdb_sink("http://127.0.0.1:8086", tmp_path)
     token = Path(sink["influxdb"]["tokenFile"])
     token.write_text("write-token-1234")

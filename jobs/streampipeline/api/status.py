@@ -120,20 +120,6 @@ class StatusHandOver(Model):
     )
 
 
-class StatusAudit(Model):
-    """What the last audit of the pipeline found."""
-
-    at: Moment = Field(description="When it ended.")
-    outcome: str = Field(description="Exact, Wrong (something is lost, doubled or differs) or Failed.")
-    counted: int | None = Field(default=None, description="Records that all their windows hold.")
-    pending: int | None = Field(default=None, description="Records that were not due yet.")
-    lost: int | None = Field(default=None, description="Records that are missing in a window.")
-    doubled: int | None = Field(default=None, description="Records that were counted more than once.")
-    differing: int | None = Field(
-        default=None, description="Windows with another value or prediction than the audit's."
-    )
-
-
 class StreamPipelineStatus(Model):
     """What the operator saw and did last. Written by it alone."""
 
@@ -182,9 +168,6 @@ class StreamPipelineStatus(Model):
     )
     hand_overs: Annotated[list[StatusHandOver], Field(max_length=HAND_OVERS)] = Field(
         default_factory=list, description="The last ten switches between the engines, oldest first."
-    )
-    last_audit: StatusAudit | None = Field(
-        default=None, description="What the last audit of the pipeline found."
     )
     conditions: Annotated[list[StatusCondition], Field(max_length=32)] = Field(
         default_factory=list,

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from streampipeline.api.load import Manifest
-from streampipeline.api.spec import InfluxDbSink, ParquetSink, StreamPipeline
+from streampipeline.api.spec import InfluxDbSink, ParquetSink, StreamPipeline, StreamPipelineSpec
 from streampipeline.decide import Observed, Phase, State, decide, headline, worth_writing
 from streampipeline.decide import actions as act
 from streampipeline.decide.events import Event
@@ -63,6 +63,12 @@ PRODUCER = "producer"
 
 class RunError(Exception):
     """The run cannot go on; the message says why and what to do."""
+
+
+def for_the_cluster_only(spec: StreamPipelineSpec) -> list[str]:
+    """Fields of the spec that say how the user's brokers are reached: a run has a broker of its own."""
+    access = {"tls": spec.source.kafka.tls, "sasl": spec.source.kafka.sasl}
+    return [f"spec.source.kafka.{name}" for name, value in access.items() if value is not None]
 
 
 class Run:
@@ -174,6 +180,8 @@ class Run:
     def start(self) -> None:
         """Start everything that is shared, all at once. Raises RunError, SinkUnavailable."""
         self.view.say("starting Kafka, the model server, the sink and Flink")
+        if unused := for_the_cluster_only(self.spec):
+            self.view.say(f"not used: {', '.join(unused)}: this run's own Kafka, on loopback, has neither")
         flink = FlinkProcesses(
             self.processes,
             home=self.runtime.flink_home,

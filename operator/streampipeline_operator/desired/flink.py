@@ -102,10 +102,12 @@ def _jobmanager(pipeline: Pipeline) -> Object:
         "50m",
         ("640Mi", "1Gi"),
         ports={"rpc": RPC, "blob": BLOB, "rest": REST},
+        # Its source coordinator connects to Kafka too.
+        mounts=[JOBS_MOUNT],
         readinessProbe=http_probe("/overview", REST),
         livenessProbe=alive(tcp_probe(REST)),
     )
-    return pod_spec(pipeline, part)
+    return pod_spec(pipeline, part, volumes=[jobs_volume(pipeline)])
 
 
 def _taskmanager(pipeline: Pipeline) -> Object:
