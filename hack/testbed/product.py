@@ -157,7 +157,7 @@ class Producer:
             "imagePullPolicy": "IfNotPresent",
             "args": command,
             "securityContext": security,
-            "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
+            "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}},
             "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
         }
         pod = {

@@ -106,7 +106,7 @@ def _worker(pipeline: Pipeline) -> Object:
         "worker",
         pipeline.image("dask"),
         command,
-        resources=resources("50m", "320Mi", "1280Mi"),
+        resources=resources("25m", "320Mi", "1280Mi"),
         env=dict(commands.environment()),
     )
     return pod_spec(pipeline, part, terminationGracePeriodSeconds=2)
@@ -122,7 +122,7 @@ def driver(pipeline: Pipeline, name: str, epoch: int | None) -> Object:
             *commands.driver(PYTHON, config=JOBS_DIRECTORY, scheduler=address(pipeline)),
             "--assignment", f"{POD_DIRECTORY}/epoch", "--ready-file", STARTED,
         ],
-        resources=resources("50m", "256Mi", "1Gi"),
+        resources=resources("25m", "256Mi", "1Gi"),
         env=dict(commands.environment()),
         mounts=[JOBS_MOUNT, {"name": "pod", "mountPath": POD_DIRECTORY, "readOnly": True}],
         # Why it ended stands in the pod's status, then: the operator reads no logs.
@@ -149,7 +149,7 @@ def repair(pipeline: Pipeline, name: str, epoch: int, until: int) -> Object:
         "repair",
         pipeline.image("dask"),
         [PYTHON, "-m", "streampipeline.repair", file, "--until", str(until), "--once", "--summary", SUMMARY],
-        resources=resources("50m", "256Mi", "1Gi"),
+        resources=resources("25m", "256Mi", "1Gi"),
         env=dict(commands.environment()),
         mounts=[JOBS_MOUNT],
         terminationMessagePath=SUMMARY,
@@ -170,7 +170,7 @@ def audit(pipeline: Pipeline, name: str, request: str) -> Object:
         "audit",
         pipeline.image("dask"),
         [PYTHON, "-m", "streampipeline_audit", *arguments],
-        resources=resources("50m", "256Mi", "2Gi"),
+        resources=resources("25m", "256Mi", "2Gi"),
         env=dict(commands.environment()),
         mounts=[JOBS_MOUNT],
     )

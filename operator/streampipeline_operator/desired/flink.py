@@ -99,7 +99,7 @@ def _jobmanager(pipeline: Pipeline) -> Object:
         JOBMANAGER,
         "jobmanager.sh",
         options,
-        "50m",
+        "25m",
         ("640Mi", "1Gi"),
         ports={"rpc": RPC, "blob": BLOB, "rest": REST},
         # Its source coordinator connects to Kafka too.
@@ -125,7 +125,7 @@ def _taskmanager(pipeline: Pipeline) -> Object:
         TASKMANAGER,
         "taskmanager.sh",
         options,
-        "150m",
+        "100m",
         ("1280Mi", "2560Mi"),
         ports={"rpc": TASK_RPC, "data": TASK_DATA},
         mounts=[JOBS_MOUNT],

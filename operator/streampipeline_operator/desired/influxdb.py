@@ -64,7 +64,7 @@ def objects(pipeline: Pipeline) -> list[Object]:
         INFLUXDB,
         pipeline.image("influxdb"),
         command,
-        resources=resources("50m", "256Mi", "1Gi"),
+        resources=resources("25m", "256Mi", "1Gi"),
         env={"HOME": "/tmp"},  # noqa: S108 - its own
         mounts=[{"name": "data", "mountPath": DATA}],
         ports={"http": PORT},

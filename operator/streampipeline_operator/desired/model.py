@@ -36,7 +36,7 @@ def objects(pipeline: Pipeline) -> list[Object]:
         MODEL_SERVER,
         managed.image or pipeline.image("model-server"),
         [],
-        resources=resources("50m", "256Mi", "1Gi"),
+        resources=resources("25m", "256Mi", "1Gi"),
         # A Bento of the user's may keep its files anywhere below its home.
         env={"BENTOML_DO_NOT_TRACK": "True", "HOME": "/tmp", "PORT": str(PORT)},  # noqa: S108 - its own
         ports={"http": PORT},
