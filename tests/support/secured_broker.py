@@ -91,7 +91,7 @@ class SecuredGround:
     ground: Ground
     broker: SecuredBroker
 
-    def pipeline(self, topic: str, *, password: str = PASSWORD, **event_time: int) -> PipelineConfig:
+    def pipeline(self, topic: str, *, password: str = PASSWORD) -> PipelineConfig:
         """What a pipeline is told: its files are written as the operator writes them."""
         folder = self.ground.processes.workdir / "access" / topic
         secrets = {"sasl.username": USER, "sasl.password": password}
@@ -100,7 +100,7 @@ class SecuredGround:
         return PipelineConfig(
             pipeline=topic,
             uid=f"uid-{topic}",
-            spec=spec(topic, 50_000, event_time),
+            spec=spec(topic, 50_000, {}),
             avro_schema=json.dumps(SCHEMA),
             bootstrap_servers=[self.broker.bootstrap],
             kafka_properties={**PROPERTIES, "ssl.ca.location": str(folder / "kafka-ca.crt")},
@@ -109,9 +109,9 @@ class SecuredGround:
             model_url=self.ground.model_url,
         )
 
-    def with_topics(self, topic: str, **event_time: int) -> PipelineConfig:
+    def with_topics(self, topic: str) -> PipelineConfig:
         """A pipeline whose topics are there."""
-        config = self.pipeline(topic, **event_time)
+        config = self.pipeline(topic)
         await_("Kafka answers", lambda: _answers(config))
         ensure_source(config, partitions=4)
         ensure_topics(config)

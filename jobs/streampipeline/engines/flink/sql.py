@@ -1,7 +1,8 @@
 """The Flink job as SQL: decode, refuse, window and sum in the JVM; one Python call for many finished windows.
 
 Built from a JobConfig alone, so that the text can be read, compared and tested without Flink. Holds no
-secret: the publishing function reads its write token from the file that the JobConfig names.
+secret: the publishing function reads its write token from the file that the JobConfig names, and the Kafka
+clients their credentials from one that the options name.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from dataclasses import asdict
 
 from streampipeline.api.spec import Function, StreamPipelineSpec
+from streampipeline.engines.flink.kafka_access import client_properties
 from streampipeline.jobconfig import PROGRESS_PARTITION, EngineName, JobConfig, TimestampType
 from streampipeline.scaling import scaled_column_of, scaled_columns
 
@@ -44,7 +46,7 @@ def _connection(config: JobConfig) -> dict[str, str]:
     return {
         "connector": "kafka",
         "properties.bootstrap.servers": ",".join(config.bootstrap_servers),
-        **{f"properties.{key}": value for key, value in config.kafka_properties.items()},
+        **{f"properties.{key}": value for key, value in client_properties(config).items()},
     }
 
 
