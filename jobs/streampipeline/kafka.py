@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streampipeline.jobconfig import PipelineConfig
 
 _ADMINS: dict[str, list[AdminClient]] = {}
 """By connection; the last one is in use."""
+_REFUSALS: dict[str, KafkaError] = {}
+"""By connection: the newest error that a client told of by itself."""
 _ADMINS_LOCK = threading.Lock()
 
 READ_BATCH = 20_000
@@ -74,8 +77,19 @@ def admin(config: PipelineConfig, *, instead_of: AdminClient | None = None) -> A
     with _ADMINS_LOCK:
         clients = _ADMINS.setdefault(key, [])
         if not clients or clients[-1] is instead_of:
-            clients.append(AdminClient(properties))
+            settings: dict[str, Any] = {**properties, "error_cb": partial(_REFUSALS.__setitem__, key)}
+            clients.append(AdminClient(settings))
         return clients[-1]
+
+
+def explain(config: PipelineConfig, error: KafkaException) -> str:
+    """An admin request's failure in words: the broker's refusal of who asks, where that is what it was."""
+    client = admin(config)
+    client.poll(0.1)
+    refusal = _REFUSALS.pop(json.dumps(connection(config), sort_keys=True), None)
+    if refusal is not None and refusal.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+        return str(refusal.str())
+    return str(error)
 
 
 class GroupOffsets:

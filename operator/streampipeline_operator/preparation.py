@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from streampipeline.jobconfig import PipelineConfig, TimestampType
-from streampipeline.kafka import admin
+from streampipeline.kafka import admin, explain
 from streampipeline.sinks.base import SinkAdmin
 from streampipeline.topics import ensure_topics
 
@@ -92,8 +92,10 @@ class Preparation:
             found = source_timestamps(self._config)
             self.timestamps = self.timestamps or found
             ensure_topics(self._config)
-        except (SourceProblem, KafkaException) as error:
+        except SourceProblem as error:
             return str(error)
+        except KafkaException as error:
+            return explain(self._config, error)
         except Exception as error:
             log.exception("preparation.source")
             return f"{type(error).__name__}: {error}"

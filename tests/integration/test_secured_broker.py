@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.support import publish_config
@@ -29,7 +29,7 @@ from tests.support.secured_broker import (
 from streampipeline.engines.flink import sql
 from streampipeline.engines.flink.kafka_access import client_properties, credentials_file
 from streampipeline.jobconfig import EngineName, JobConfig, Origin, PipelineConfig
-from streampipeline.kafka import consumer, producer
+from streampipeline.kafka import admin, consumer, explain, producer
 from streampipeline.local.flink import FlinkProcesses
 from streampipeline.local.runtime import Runtime
 from streampipeline.progress import ProgressReader
@@ -265,3 +265,12 @@ def test_a_wrong_password_is_named_and_not_shown(secured: SecuredGround, flink: 
     assert "invalid credentials with SASL mechanism SCRAM-SHA-512" in said
     assert where_secret(shown(secured, flink, job_id)) == []
     flink.jobmanager.cancel(job_id)
+
+
+def test_the_operator_names_a_wrong_password_too(secured: SecuredGround) -> None:
+    config = secured.pipeline("refused", password=WRONG)
+    with pytest.raises(KafkaException) as refused:
+        admin(config).list_topics(timeout=5)
+    said = explain(config, refused.value)
+    assert "invalid credentials with SASL mechanism SCRAM-SHA-512" in said
+    assert WRONG not in said
