@@ -75,6 +75,11 @@ class EngineGround:
         """The newest look at Kafka; an empty one before the first."""
         return self._sight.look
 
+    @property
+    def looked(self) -> bool:
+        """Whether every probe has answered once: before, what is not seen may well be there."""
+        return self._sight.looked
+
     def observe(self, state: State) -> Observed:
         """See `ground.Ground`."""
         self._state = state

@@ -68,6 +68,11 @@ class Sight:
         reading = self._look.read()
         return reading.value if reading and reading.value else PipelineLook()
 
+    @property
+    def looked(self) -> bool:
+        """Whether every probe has answered once."""
+        return all(poller.read() is not None for poller in (*self._pollers.values(), self._flink, self._look))
+
     def observed(self, state: State) -> Observed:
         """What is seen now; what only the hands know (origin, plan, fences, repairs) is not in it."""
         self._state = state

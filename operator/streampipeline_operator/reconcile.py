@@ -106,6 +106,9 @@ class Reconciler:
         # Observe
         observed, look = stage.observe(memory.state, controls(body))
 
+        if memory.state.origin is not None and not stage.looked():
+            return  # engines that go on are not judged by what was not looked at yet
+
         # Decide
         decision = decide(observed, memory.state, now, pipeline.spec)
         state = with_accepted(decision.state, memory.state, self._refused, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -26,6 +27,8 @@ from streampipeline_operator.world import World
 
 log = structlog.get_logger()
 
+FIRST_LOOK_SECONDS = 10.0
+
 
 class Stage:
     """Place, ground and executor of one pipeline. Its ground exists once the preparation is over."""
@@ -39,6 +42,7 @@ class Stage:
         tell: Callable[[str, str], None],
     ) -> None:
         """Raises ApiException."""
+        self._began = time.monotonic()
         self._world = world
         self._pipeline = pipeline
         self._references = references
@@ -70,6 +74,11 @@ class Stage:
             return self._waiting(), PipelineLook()
         self.ground.controls = controls
         return self.ground.observe(state), self.ground.look
+
+    def looked(self) -> bool:
+        """Whether there is something to judge by: every probe has answered, or had time enough to."""
+        answered = self.ground is not None and self.ground.looked
+        return answered or time.monotonic() - self._began > FIRST_LOOK_SECONDS
 
     def _waiting(self) -> Observed:
         def probe(problem: str) -> Probe:
