@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="length of the stream")
     parser.add_argument("--hold", type=float, default=60, help="how long Flink is held down")
     parser.add_argument("--data", type=Path, help="a recording to replay, Parquet or CSV")
-    parser.add_argument("--rate", default="600", help="records a second")
+    parser.add_argument("--rate", help="records a second; default 600, of a recording 10,000")
     parser.add_argument("--report", type=Path, default=CHECKOUT / "build/demo.json")
     parser.add_argument("--cluster", default=CLUSTER, help="name of the kind cluster (default: %(default)s)")
     options = parser.parse_args()
@@ -62,7 +62,7 @@ def run(bed: Bed, options: argparse.Namespace) -> dict[str, Any]:
     bed.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
     bed.namespace(NAMESPACE)
     product.grant(bed, NAMESPACE)
-    product.start_broker(bed, NAMESPACE, create_time=options.data is not None)
+    product.start_broker(bed, NAMESPACE)
     bed.say(f"kubectl apply -n {NAMESPACE} -f samples/nurse-stress.yaml")
     bed.apply(NAMESPACE, *product.sample(NAME))
     watcher = Watcher(bed, NAMESPACE, NAME)
@@ -74,7 +74,7 @@ def run(bed: Bed, options: argparse.Namespace) -> dict[str, Any]:
         )
         producer = product.Producer(bed, NAMESPACE)
         producer.start(
-            rate=options.rate,
+            rate=options.rate or ("10000" if options.data else "600"),
             seconds=None if options.data else options.seconds,
             recording=options.data.resolve() if options.data else None,
         )

@@ -56,17 +56,14 @@ def install(bed: Bed, secret_namespaces: Sequence[str], **more: Any) -> None:
     )  # fmt: skip
 
 
-def start_broker(bed: Bed, namespace: str, *, create_time: bool = False) -> None:
-    """Kafka and the topic of the samples. `create_time`: records bring their own timestamps (replays)."""
+def start_broker(bed: Bed, namespace: str) -> None:
+    """Kafka and the topic of the samples."""
     documents = []
     for document in yaml.safe_load_all((CHECKOUT / "samples/kafka.yaml").read_text()):
         text = json.dumps(document)
         text = text.replace("apache/kafka:4.1.0", bed.images["kafka"])
         text = text.replace("streampipeline/dask:dev", bed.images["dask"])
-        body = json.loads(text)
-        if body["kind"] == "Job" and create_time:
-            body["spec"]["template"]["spec"]["containers"][0]["args"].append("--timestamp-type=CreateTime")
-        documents.append(body)
+        documents.append(json.loads(text))
     bed.apply(namespace, *documents)
     bed.kubectl("wait", "-n", namespace, "--for=condition=Complete", "job/stress-topic", "--timeout=180s")
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from streampipeline_operator.kube import Kube, Object, kind_of
+from streampipeline_operator.kube import ApiException, Kube, Object, kind_of
 from streampipeline_operator.names import APPLIED_ANNOTATION
 from streampipeline_operator.watch import Watches
 
 log = structlog.get_logger()
 
+REFUSED_PAUSE_SECONDS = 10.0
 WATCH_LAG_SECONDS = 5.0
 """For so long after an object was applied, a watch may still tell of what was before."""
 
@@ -35,12 +36,15 @@ class Children:
         self._watches = watches
         self._clock = clock
         self._applied: dict[tuple[str, str], _Applied] = {}
+        self.refused: dict[tuple[str, str], str] = {}
+        """What the API server refuses, such as for a quota, and why. Each is tried again after a while."""
+        self._refused_at: dict[tuple[str, str], float] = {}
 
     def ensure(self, desired: Sequence[Object]) -> list[str]:
         """Apply what is missing or differs.
 
-        Returns what this process had applied before and found changed or gone, as "Deployment a-model".
-        Raises ApiException, or urllib3's errors.
+        Returns what this process had applied before and found changed or gone, as "Deployment a-model". One
+        that is refused keeps no other back. Raises urllib3's errors, ApiException for an answer of 5xx.
         """
         repaired = []
         for body in desired:
@@ -49,8 +53,17 @@ class Children:
             before = self._applied.get(key)
             if before is not None and before.fingerprint == fingerprint and not self._drifted(body, before):
                 continue
+            if self._clock() - self._refused_at.get(key, -REFUSED_PAUSE_SECONDS) < REFUSED_PAUSE_SECONDS:
+                continue
             metadata = {**body["metadata"], "annotations": {APPLIED_ANNOTATION: fingerprint}}
-            applied = self._api.apply({**body, "metadata": metadata})
+            try:
+                applied = self._api.apply({**body, "metadata": metadata})
+            except ApiException as error:
+                if error.status >= 500:
+                    raise
+                self.refused[key], self._refused_at[key] = str(error.reason), self._clock()
+                continue
+            self.refused.pop(key, None)
             self._applied[key] = _Applied(fingerprint, _version(applied), self._clock())
             if before is not None and before.fingerprint == fingerprint:
                 repaired.append(" ".join(key))

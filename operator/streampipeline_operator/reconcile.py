@@ -79,6 +79,7 @@ class Reconciler:
         self._read_generation: int | None = None
         self._refused: tuple[str, str] | None = None
         self._read_again_at = 0.0
+        self._told: set[tuple[str, str, str]] = set()
         self._shown_at = 0.0
         self._ensured_at = time.monotonic()
 
@@ -98,6 +99,7 @@ class Reconciler:
         assert self._built is not None
         pipeline = self._built[0]
         repaired = self._children.ensure(self._objects(pipeline, stage))
+        self._tell_refusals()
         if time.monotonic() - self._ensured_at > ENSURE_SECONDS:
             self._ensured_at = time.monotonic()
             if stage.ensure_files():
@@ -241,6 +243,14 @@ class Reconciler:
             *influxdb.objects(pipeline),
             *network.objects(pipeline),
         ]
+
+    def _tell_refusals(self) -> None:
+        """Once for each child and reason. Decisions go on: a takeover must not wait for a quota."""
+        for (kind, name), reason in self._children.refused.items():
+            if (kind, name, reason) not in self._told:
+                self._told.add((kind, name, reason))
+                self._log.warning("child.refused", kind=kind, name=name, reason=reason)
+                self._tell("ChildRefused", f"{kind} {name} cannot be applied: {reason}", True)
 
     # Store and report
 

@@ -10,7 +10,7 @@ from testbed.bed import Bed
 
 
 def test_a_killed_flink_is_taken_over_from_and_handed_back_to(bed: Bed) -> None:
-    options = argparse.Namespace(seconds=150.0, hold=60.0, data=None, rate="600")
+    options = argparse.Namespace(seconds=150.0, hold=60.0, data=None, rate=None)
     result = demo.run(bed, options)
     phases = [change["phase"] for change in result["phases"]]
     assert [phase for phase in phases if phase != "Triggering"] == [

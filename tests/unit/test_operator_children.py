@@ -6,7 +6,7 @@ import pytest
 from tests.support.kube_double import NAMESPACE, KubeDouble, StoreWatches, pipeline_of
 
 from streampipeline_operator import kube
-from streampipeline_operator.children import WATCH_LAG_SECONDS, Children
+from streampipeline_operator.children import REFUSED_PAUSE_SECONDS, WATCH_LAG_SECONDS, Children
 from streampipeline_operator.desired import model
 from streampipeline_operator.desired.common import Object
 from streampipeline_operator.names import APPLIED_ANNOTATION
@@ -82,3 +82,17 @@ def test_a_new_wish_is_applied_and_is_no_repair(scene: Scene) -> None:
     assert scene.ensure() == []
     assert scene.deployment()["spec"]["replicas"] == 3
     assert scene.deployment()["metadata"]["annotations"][APPLIED_ANNOTATION] != before
+
+
+def test_one_that_is_refused_keeps_no_other_back(scene: Scene) -> None:
+    scene.api.denied.add("services")
+    del scene.api.objects["services", NAMESPACE, NAME]
+    del scene.api.objects["deployments", NAMESPACE, NAME]
+    assert scene.ensure() == [f"Deployment {NAME}"]
+    assert scene.children.refused == {("Service", NAME): "Forbidden"}
+
+    scene.api.denied.clear()
+    scene.ensure(after=REFUSED_PAUSE_SECONDS / 2)
+    assert scene.children.refused, "it is not asked for at every turn"
+    assert scene.ensure(after=REFUSED_PAUSE_SECONDS) == [f"Service {NAME}"]
+    assert not scene.children.refused
