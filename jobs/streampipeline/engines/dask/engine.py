@@ -38,8 +38,10 @@ log = structlog.get_logger(__name__)
 WAVES_IN_FLIGHT = 2
 """One is merged and published while the next is read; more would only pile up results."""
 
-RESULT_POLL_SECONDS = 0.25
-"""How late a stop is seen while a result is waited for."""
+RESULT_POLL_SECONDS = 0.02
+"""Between two looks whether a task is done."""
+TRANSFER_SECONDS = 10.0
+"""How long a result may be on its way from a worker; also, how late a stop is seen then."""
 
 
 @dataclass(frozen=True)
@@ -187,17 +189,17 @@ class Engine:
                 # The scheduler was out of reach for a while, and forgot the task: it is pure, so once more.
                 log.warning("dask.task_forgotten")
                 wave.futures[index] = self._task(wave.shares[index], sorted(self._client.nthreads()))
-                continue
-            try:
-                result: tasks.Result = future.result(timeout=RESULT_POLL_SECONDS)
-                return result
-            except TimeoutError:
-                if future.status == "error":
-                    raise  # the task's own
-            except UnboundLocalError:
-                # What the library makes of a future that was cancelled while it was waited for.
-                if future.status != "cancelled":
-                    raise
+            elif not future.done():
+                # Not with a short time-out of `result`: it would cut off a transfer that is under way.
+                self._stop.wait(RESULT_POLL_SECONDS)
+            else:
+                try:
+                    result: tasks.Result = future.result(timeout=TRANSFER_SECONDS)
+                    return result
+                except (TimeoutError, UnboundLocalError):  # the latter: the library's for a cut-off transfer
+                    if future.status == "error":
+                        raise  # the task's own
+                    log.warning("dask.transfer_cut_off", status=future.status)
         raise Stopped("asked to stop while a result was waited for")
 
     def _take_in(self, wave: _Wave) -> None:
