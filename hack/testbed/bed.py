@@ -7,9 +7,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from urllib3.exceptions import HTTPError
 
 from streampipeline_operator import kube
 from streampipeline_operator.kube import Kube, Object
@@ -110,7 +113,9 @@ class Bed:
         """Wait until something holds; returns it. Raises BedError with what is there instead."""
         deadline = time.monotonic() + seconds
         while True:
-            found = holds()
+            found = None
+            with suppress(HTTPError):  # a busy API server's silence says nothing
+                found = holds()
             if found:
                 return found
             if time.monotonic() > deadline:

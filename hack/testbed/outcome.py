@@ -12,6 +12,7 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 from prometheus_client.parser import text_string_to_metric_families
+from urllib3.exceptions import HTTPError
 
 from streampipeline.decide import State
 from streampipeline.jobconfig import EngineName
@@ -44,7 +45,7 @@ class Watcher:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            with suppress(BedError, ApiException, OSError):
+            with suppress(BedError, ApiException, HTTPError):
                 status = self._bed.pipeline(self._namespace, self._name).get("status") or {}
                 decisions = (status.get("state") or {}).get("decisions") or {}
                 if decisions and (not self.phases or self.phases[-1].phase != decisions["phase"]):
@@ -55,7 +56,7 @@ class Watcher:
         nodes = self._bed.json_of("get", "nodes")["items"]
         path = f"/api/v1/nodes/{nodes[0]['metadata']['name']}/proxy/stats/summary"
         while not self._stop.is_set():
-            with suppress(ApiException, OSError):
+            with suppress(ApiException, HTTPError):
                 for pod in self._bed.api.request("GET", path)["pods"]:
                     if pod["podRef"]["namespace"] not in (self._namespace, OPERATOR_NAMESPACE):
                         continue
