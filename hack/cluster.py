@@ -54,6 +54,9 @@ def main() -> None:
     down.add_argument(
         "--engine", action="store_true", help="and the Docker daemon started here, with its images"
     )
+    down.add_argument(
+        "--keep-images", action="store_true", help="with --engine: keep its data for the next time"
+    )
     arguments = parser.parse_args()
     console = Console()
     try:
@@ -83,7 +86,8 @@ def _run(arguments: argparse.Namespace, made: Clusters, console: Console) -> Non
         console.say(name, "deleted" if made.down(name) else "there is no cluster that was made here")
         if arguments.engine:
             docker_engine.stop(console)
-            shutil.rmtree(cache_root() / "docker", ignore_errors=True)
+            if not arguments.keep_images:
+                shutil.rmtree(cache_root() / "docker", ignore_errors=True)
 
 
 if __name__ == "__main__":
