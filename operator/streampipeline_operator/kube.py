@@ -9,11 +9,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from prometheus_client import Counter
+
+from streampipeline.kinds import (
+    CLAIM,
+    CONFIG_MAP,
+    DASK_CLUSTER,
+    DASK_WORKER_GROUP,
+    DEPLOYMENT,
+    LEASE,
+    NETWORK_POLICY,
+    PIPELINE,
+    POD,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    Kind,
+)
 
 FIELD_MANAGER = "streampipeline-operator"
 TIMEOUT_SECONDS = 10.0
@@ -21,41 +36,33 @@ Object = dict[str, Any]
 
 REQUESTS = Counter("streampipeline_api_requests", "Requests to the Kubernetes API server.", ["verb", "kind"])
 
-__all__ = ["FIELD_MANAGER", "ApiException", "Kind", "Kube", "NotLeadingError", "Object"]
+__all__ = [
+    "CLAIM",
+    "CONFIG_MAP",
+    "DASK_CLUSTER",
+    "DASK_WORKER_GROUP",
+    "DEPLOYMENT",
+    "FIELD_MANAGER",
+    "KINDS",
+    "LEASE",
+    "NETWORK_POLICY",
+    "PIPELINE",
+    "POD",
+    "SECRET",
+    "SERVICE",
+    "STATEFUL_SET",
+    "ApiException",
+    "Kind",
+    "Kube",
+    "NotLeadingError",
+    "Object",
+    "kind_of",
+]
 
 
 class NotLeadingError(OSError):
     """The Lease is not known to be held: another replica may act by now."""
 
-
-@dataclass(frozen=True)
-class Kind:
-    """Where objects of a kind live."""
-
-    api_version: str
-    kind: str
-    plural: str
-
-    def path(self, namespace: str | None, name: str | None = None) -> str:
-        """The path of a collection, or of one object."""
-        base = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
-        if namespace is not None:
-            base += f"/namespaces/{quote(namespace)}"
-        return f"{base}/{self.plural}" + (f"/{quote(name)}" if name else "")
-
-
-PIPELINE = Kind("streampipeline.io/v1alpha1", "StreamPipeline", "streampipelines")
-POD = Kind("v1", "Pod", "pods")
-SERVICE = Kind("v1", "Service", "services")
-SECRET = Kind("v1", "Secret", "secrets")
-CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
-CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
-STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
-NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
-LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
-DASK_CLUSTER = Kind("kubernetes.dask.org/v1", "DaskCluster", "daskclusters")
-DASK_WORKER_GROUP = Kind("kubernetes.dask.org/v1", "DaskWorkerGroup", "daskworkergroups")
 
 KINDS = {
     kind.kind: kind

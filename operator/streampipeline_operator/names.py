@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from streampipeline.api import controls as control
 from streampipeline.api.spec import GROUP
+from streampipeline.kinds import PIPELINE_LABEL as PIPELINE_LABEL
 
 MANAGED_BY = "streampipeline-operator"
-PIPELINE_LABEL = f"{GROUP}/pipeline"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 EPOCH_LABEL = f"{GROUP}/epoch"
 AUDIT_LABEL = control.AUDIT

@@ -4,53 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from streampipeline.api.crd import PLURAL
-from streampipeline.api.spec import API_VERSION, GROUP, KIND
+from streampipeline.api.spec import KIND
 from streampipeline.cluster.exits import ClusterError
 from streampipeline.cluster.options import Access
+from streampipeline.kinds import CLAIM as CLAIM
+from streampipeline.kinds import CONFIG_MAP as CONFIG_MAP
+from streampipeline.kinds import DASK_CLUSTER as DASK_CLUSTER
+from streampipeline.kinds import DASK_WORKER_GROUP as DASK_WORKER_GROUP
+from streampipeline.kinds import DEPLOYMENT as DEPLOYMENT
+from streampipeline.kinds import EVENT as EVENT
+from streampipeline.kinds import NETWORK_POLICY as NETWORK_POLICY
+from streampipeline.kinds import PIPELINE as PIPELINE
+from streampipeline.kinds import PIPELINE_LABEL as PIPELINE_LABEL
+from streampipeline.kinds import POD as POD
+from streampipeline.kinds import SERVICE as SERVICE
+from streampipeline.kinds import STATEFUL_SET as STATEFUL_SET
+from streampipeline.kinds import Kind as Kind
 
 TIMEOUT_SECONDS = 15.0
 FIELD_MANAGER = "streampipeline-cli"
-PIPELINE_LABEL = f"{GROUP}/pipeline"
-"""Of all that belongs to a pipeline; its value is the pipeline's name."""
 Object = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Where objects of a kind live."""
-
-    api_version: str
-    kind: str
-    plural: str
-
-    def path(self, namespace: str | None, name: str | None = None) -> str:
-        """The path of a collection (namespace None: of all namespaces), or of one object."""
-        base = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
-        if namespace is not None:
-            base += f"/namespaces/{quote(namespace)}"
-        return f"{base}/{self.plural}" + (f"/{quote(name)}" if name else "")
-
-
-PIPELINE = Kind(API_VERSION, KIND, PLURAL)
-POD = Kind("v1", "Pod", "pods")
-EVENT = Kind("v1", "Event", "events")
-CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
-SERVICE = Kind("v1", "Service", "services")
-CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
-STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
-NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
-DASK_CLUSTER = Kind("kubernetes.dask.org/v1", "DaskCluster", "daskclusters")
-DASK_WORKER_GROUP = Kind("kubernetes.dask.org/v1", "DaskWorkerGroup", "daskworkergroups")
 
 
 class NotFoundError(ClusterError):
