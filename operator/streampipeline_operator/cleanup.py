@@ -27,7 +27,7 @@ from streampipeline_operator.resolve import (
     write_kafka_access,
 )
 from streampipeline_operator.settings import Settings
-from streampipeline_operator.sink_access import open_sink_admin
+from streampipeline_operator.sink_access import SinkAccess
 
 log = structlog.get_logger()
 
@@ -132,6 +132,5 @@ class Cleanup:
         """Of an external InfluxDB; a managed one is gone with its tokens."""
         folder = self._settings.workdir / pipeline.uid / "private"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        open_sink_admin(
-            self._api, pipeline, References("", KafkaAccess(), token), endpoint(pipeline), folder
-        ).revoke_all()
+        references = References("", KafkaAccess(), token)
+        SinkAccess(self._api, pipeline, references, endpoint(pipeline), folder).admin.revoke_all()

@@ -102,8 +102,7 @@ class Reconciler:
         self._tell_refusals()
         if time.monotonic() - self._ensured_at > ENSURE_SECONDS:
             self._ensured_at = time.monotonic()
-            if stage.ensure_files():
-                repaired.append(f"Secret {pipeline.names.jobs}")
+            repaired += stage.ensure_secrets()
 
         # Observe
         observed, look = stage.observe(memory.state, controls(body))

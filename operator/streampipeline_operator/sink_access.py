@@ -15,48 +15,66 @@ from streampipeline_operator.kube import SECRET, ApiException, Kube, Object
 from streampipeline_operator.resolve import References
 
 
-def open_sink_admin(
-    api: Kube, pipeline: Pipeline, references: References, endpoint: SinkEndpoint, folder: Path
-) -> InfluxDbAdmin:
-    """`folder`: where this process keeps the token. Raises ApiException."""
-    assert endpoint.influxdb is not None
-    token_file = folder / "admin-token"
-    name = f"{pipeline.name}-{pipeline.uid}"
-    if not influxdb.managed(pipeline):
-        assert references.sink_token is not None
-        write_secret(token_file, references.sink_token)
-        return InfluxDbAdmin(endpoint.influxdb, name, token_file, onboard=False)
-    access = _generated(api, pipeline)
-    write_secret(token_file, access["token"])
-    return InfluxDbAdmin(endpoint.influxdb, name, token_file, onboard=True, password=access["password"])
+class SinkAccess:
+    """`admin`, and for a server of ours the Secret without which nobody could open it again."""
+
+    def __init__(
+        self, api: Kube, pipeline: Pipeline, references: References, endpoint: SinkEndpoint, folder: Path
+    ) -> None:
+        """`folder`: where this process keeps the token. Raises ApiException."""
+        assert endpoint.influxdb is not None
+        self._api, self._pipeline = api, pipeline
+        self._generated: dict[str, str] | None = None
+        token_file = folder / "admin-token"
+        name = f"{pipeline.name}-{pipeline.uid}"
+        if not influxdb.managed(pipeline):
+            assert references.sink_token is not None
+            write_secret(token_file, references.sink_token)
+            self.admin = InfluxDbAdmin(endpoint.influxdb, name, token_file, onboard=False)
+            return
+        self._generated = _content(self._found() or self._create(_generate(pipeline)))
+        write_secret(token_file, self._generated["token"])
+        password = self._generated["password"]
+        self.admin = InfluxDbAdmin(endpoint.influxdb, name, token_file, onboard=True, password=password)
+
+    def ensure(self) -> bool:
+        """Put the Secret back as it was when it was removed. Returns whether it was. Raises ApiException."""
+        if self._generated is None or self._found() is not None:
+            return False
+        self._create(self._generated)
+        return True
+
+    def _found(self) -> Object | None:
+        return self._api.get(SECRET, self._pipeline.namespace, self._pipeline.names.influxdb_admin)
+
+    def _create(self, content: dict[str, str]) -> Object:
+        """The Secret, made before the server learns its content and never changed."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata(self._pipeline, self._pipeline.names.influxdb_admin, "influxdb"),
+            "type": "Opaque",
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in content.items()},
+        }
+        try:
+            return self._api.create(body)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            found = self._found()
+            assert found is not None
+            return found
 
 
-def _generated(api: Kube, pipeline: Pipeline) -> dict[str, str]:
-    """The Secret's content: made once, before the server learns it, and never changed."""
-    name = pipeline.names.influxdb_admin
-    found = api.get(SECRET, pipeline.namespace, name) or _create(api, pipeline, name)
-    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
-
-
-def _create(api: Kube, pipeline: Pipeline, name: str) -> Object:
-    body = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": metadata(pipeline, name, "influxdb"),
-        "type": "Opaque",
-        "stringData": {
-            "username": USER,
-            "password": secrets.token_urlsafe(24),
-            "token": secrets.token_urlsafe(48),
-            "org": influxdb.ORG,
-            "url": influxdb.url(pipeline),
-        },
+def _generate(pipeline: Pipeline) -> dict[str, str]:
+    return {
+        "username": USER,
+        "password": secrets.token_urlsafe(24),
+        "token": secrets.token_urlsafe(48),
+        "org": influxdb.ORG,
+        "url": influxdb.url(pipeline),
     }
-    try:
-        return api.create(body)
-    except ApiException as error:
-        if error.status != 409:
-            raise
-        found = api.get(SECRET, pipeline.namespace, name)
-        assert found is not None
-        return found
+
+
+def _content(secret: Object) -> dict[str, str]:
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}

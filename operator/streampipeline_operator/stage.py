@@ -22,7 +22,7 @@ from streampipeline_operator.job_files import JobsSecret
 from streampipeline_operator.names import JOBS_DIRECTORY
 from streampipeline_operator.preparation import Preparation
 from streampipeline_operator.resolve import References, config, endpoint, write_kafka_access
-from streampipeline_operator.sink_access import open_sink_admin
+from streampipeline_operator.sink_access import SinkAccess
 from streampipeline_operator.world import World
 
 log = structlog.get_logger()
@@ -54,7 +54,8 @@ class Stage:
         write_kafka_access(references.kafka, jobs)
         self.place = ClusterPlace(world.api, world.watches, pipeline, self._jobs, tell)
         self._sink = endpoint(pipeline)
-        self._sink_admin = open_sink_admin(world.api, pipeline, references, self._sink, self._private)
+        self._access = SinkAccess(world.api, pipeline, references, self._sink, self._private)
+        self._sink_admin = self._access.admin
         first = config(pipeline, references, known or TimestampType.LOG_APPEND_TIME, jobs)
         self._preparation = Preparation(pipeline.namespace, first, known, self._sink_admin)
         self.ground: EngineGround | None = None
@@ -106,9 +107,11 @@ class Stage:
         if self._executor is not None:
             self._executor.apply(actions)
 
-    def ensure_files(self) -> bool:
-        """Put the engines' Secret back when it was removed. Returns whether it was. Raises ApiException."""
-        return self._jobs.ensure()
+    def ensure_secrets(self) -> list[str]:
+        """Put our Secrets back when they were removed; names those that were. Raises ApiException."""
+        names = self._pipeline.names
+        back = {names.jobs: self._jobs.ensure(), names.influxdb_admin: self._access.ensure()}
+        return [f"Secret {name}" for name, was_gone in back.items() if was_gone]
 
     def audit(self, state: State, request: str) -> None:
         """Start the audit that a user asked for. Raises ApiException, SinkUnavailable."""
