@@ -926,6 +926,8 @@ def test_exact_tells_of_dropped_records_and_of_repairs_that_cannot_be() -> None:
     assert pipeline.condition("Exact") == ("False", "RecordsDropped")
     pipeline.see(dropped=0, repairs=Repairs(cut=1))
     assert pipeline.condition("Exact") == ("False", "RepairCut")
+    pipeline.see(repairs=Repairs())
+    assert pipeline.condition("Exact") == ("False", "RepairCut"), "a new operator counts from nothing"
 
 
 def test_cold_start_keeps_what_exactness_needs() -> None:

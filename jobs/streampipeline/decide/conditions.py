@@ -126,8 +126,8 @@ def _exact(observed: Observed, state: State) -> Verdict:
         return FALSE, RETENTION_PASSED, _gone(state.halt.records_gone)
     if state.lost_records:
         return FALSE, "LossAccepted", f"the loss of {state.lost_records} records was accepted"
-    if observed.repairs.cut:
-        return FALSE, "RepairCut", f"{observed.repairs.cut} windows cannot be repaired: records are gone"
+    if state.windows_cut:
+        return FALSE, "RepairCut", f"{state.windows_cut} windows cannot be repaired: records are gone"
     if observed.dropped:
         return FALSE, "RecordsDropped", "an engine dropped records beyond the timestamp disorder"
     return TRUE, "NothingLost", ""

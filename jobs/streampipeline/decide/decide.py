@@ -35,6 +35,8 @@ def decide(observed: Observed, state: State, now: int, spec: StreamPipelineSpec)
     turn = Turn(observed, state, now, spec)
     _follow_jobs(turn)
     _follow_retirements(turn)
+    # A ground counts from its own start: what was known before stays true.
+    turn.set(windows_cut=max(turn.state.windows_cut, observed.repairs.cut))
     if spec.suspend:
         _suspend(turn)
     else:

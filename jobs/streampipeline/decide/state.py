@@ -159,6 +159,8 @@ class State(Model):
     frozen_since: int | None = None
     halt: Halt | None = None
     lost_records: int = 0
+    windows_cut: int = 0
+    """Windows, or more, that repairs could not mend: their records are gone."""
     accepted_loss: str | None = None
     drill: str | None = None
     """The last drill dealt with."""
