@@ -38,7 +38,10 @@ def namespace(bed: Bed) -> Iterator[str]:
 
 @pytest.fixture
 def running(bed: Bed) -> Callable[..., product.Producer]:
-    """Starts a broker, the sample with short thresholds, and a stream, in a namespace; waits until Ready."""
+    """Starts a broker, the sample with short thresholds, and a stream, in a namespace; waits until Ready.
+
+    `meanwhile` is called when the sample was applied.
+    """
     return lambda namespace, name="nurse-stress", **changes: start(bed, namespace, name, **changes)
 
 
@@ -51,10 +54,17 @@ QUICK = {
 
 
 def start(
-    bed: Bed, namespace: str, name: str, *, seconds: float = 600, **changes: object
+    bed: Bed,
+    namespace: str,
+    name: str,
+    *,
+    seconds: float = 600,
+    meanwhile: Callable[[], None] = lambda: None,
+    **changes: object,
 ) -> product.Producer:
     product.start_broker(bed, namespace)
     bed.apply(namespace, *product.sample(name, **{**QUICK, **changes}))
+    meanwhile()
     bed.kubectl("wait", "-n", namespace, f"sp/{name}", "--for=condition=Ready", "--timeout=240s")
     producer = product.Producer(bed, namespace)
     producer.start(rate="200", seconds=seconds)

@@ -1,4 +1,4 @@
-"""The operator is killed in every phase of a hand-over; another pipeline, elsewhere, notices nothing."""
+"""The operator is killed in every phase of a pipeline; another pipeline, elsewhere, notices nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from testbed.outcome import audited, settled, state_of
 
 NAME = "nurse-stress"
 ORDER = ["Triggering", "Fallback", "Resuming", "Normal"]
+"""Of a hand-over."""
 
 
 def kill_operator(bed: Bed) -> None:
@@ -26,17 +27,33 @@ def reached(bed: Bed, namespace: str, epoch: int, phases: list[str]) -> bool:
     return state_of(bed, namespace, NAME).epoch > epoch and bed.phase(namespace, NAME) in phases
 
 
-def test_a_hand_over_is_finished_by_the_next_operator(
+def kill_in_startup(bed: Bed, namespace: str, epochs: list[int]) -> None:
+    """As soon as an engine was asked for; its epoch is noted. What it is to do is stored, and maybe done."""
+
+    def begun() -> bool:
+        return bool((bed.pipeline(namespace, NAME).get("status") or {}).get("epoch"))
+
+    bed.until("an engine is asked for", begun, seconds=180, every=0.1)
+    assert bed.phase(namespace, NAME) == "Startup"
+    epochs.append(state_of(bed, namespace, NAME).epoch)
+    kill_operator(bed)
+
+
+def test_what_one_operator_began_the_next_one_finishes(
     bed: Bed, namespace: str, running: Callable[..., product.Producer]
 ) -> None:
     other = bed.namespace(f"{namespace}-b")
     product.grant(bed, other)
     try:
         running(other, "bystander")
-        running(namespace)
+        asked: list[int] = []
+        running(namespace, meanwhile=partial(kill_in_startup, bed, namespace, asked))
         undisturbed = state_of(bed, other, "bystander")
         epoch = state_of(bed, namespace, NAME).epoch
-        bed.streampipeline("drill", NAME, "-n", namespace)
+        assert asked == [epoch], "what was asked for first is what runs under the next operator"
+        assert bed.phase(namespace, NAME) == "Normal"
+        kill_operator(bed)
+        bed.streampipeline("drill", NAME, "-n", namespace)  # while nobody is there to hear of it
         for number, phase in enumerate(ORDER[:-1]):
             later = partial(reached, bed, namespace, epoch, ORDER[number:])
             bed.until(f"the pipeline is {phase}", later, seconds=150, every=0.1)
