@@ -1,0 +1,66 @@
+"""Parts die on the cluster: what both engines need switches nothing; no death costs or doubles a result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+
+from streampipeline_operator import kube
+from testbed import product
+from testbed.bed import Bed
+from testbed.outcome import audited, settled, state_of
+
+NAME = "nurse-stress"
+FRESH_MS = 15_000
+
+
+def kill(bed: Bed, namespace: str, component: str) -> None:
+    """The pods of a component, without a farewell."""
+    pods = bed.pods(namespace, NAME, component)
+    assert pods, f"there is no pod of {component} to kill"
+    for pod in pods:
+        bed.api.delete(kube.POD, namespace, pod["metadata"]["name"], grace_seconds=0)
+
+
+def fresh(bed: Bed, namespace: str, since: float) -> bool:
+    """Results were seen to be on time at a look after `since` (Unix seconds), in whatever phase."""
+    stored = (bed.pipeline(namespace, NAME).get("status") or {}).get("state") or {}
+    latency = stored.get("observed", {}).get("latencyMs")
+    return bool(stored.get("at", 0) > since * 1000 and latency is not None and latency <= FRESH_MS)
+
+
+def told(bed: Bed, namespace: str, condition: str, status: str) -> bool:
+    """Whether the condition has that status."""
+    return bed.condition(namespace, NAME, condition).get("status") == status
+
+
+def test_no_death_costs_or_doubles_a_result(
+    bed: Bed, namespace: str, running: Callable[..., product.Producer]
+) -> None:
+    running(namespace)
+    epoch = state_of(bed, namespace, NAME).epoch
+    for component, condition in (("influxdb", "SinkReady"), ("model-server", "ModelReady")):
+        kill(bed, namespace, component)
+        for status, seconds in (("False", 30), ("True", 90)):
+            expected = partial(told, bed, namespace, condition, status)
+            bed.until(f"{condition} is {status}", expected, seconds=seconds, every=0.2)
+        bed.until("results are on time", partial(fresh, bed, namespace, time.time()), seconds=90)
+    state = state_of(bed, namespace, NAME)
+    assert (bed.phase(namespace, NAME), state.epoch, state.hand_overs) == ("Normal", epoch, ())
+
+    # Dask is held in charge, and each of its parts is killed.
+    bed.streampipeline("pin", NAME, "dask", "-n", namespace)
+    bed.until("Dask is in charge", lambda: bed.phase(namespace, NAME) == "Fallback", seconds=120)
+    for component in ("dask-worker", "dask-scheduler", "dask-driver"):
+        kill(bed, namespace, component)
+        later = partial(fresh, bed, namespace, time.time() + 5)
+        bed.until(f"results go on without the {component}", later, seconds=120)
+        assert bed.phase(namespace, NAME) == "Fallback"
+    bed.streampipeline("pin", NAME, "none", "-n", namespace)
+    bed.until("Flink is back", lambda: settled(bed, namespace, NAME, streaming=True), seconds=240)
+
+    audit = audited(bed, namespace, NAME)
+    assert (audit["lost"], audit["doubled"], audit["differing"]) == (0, 0, 0), json.dumps(audit)
+    assert {"flink", "dask-fallback"} <= set(audit["by_source"])
