@@ -71,11 +71,22 @@ class OffsetLookup:
         try:
             return self._ask(partitions, spec, isolation)
         except KafkaException as error:
-            if error.args[0].code() not in _STALE:
+            if not self._client_is_outdated(error.args[0].code(), partitions):
                 raise
-            # librdkafka's admin client keeps the leader epochs that it learned first, for ever.
             self._admin = admin(self._config, instead_of=self._admin)
             return self._ask(partitions, spec, isolation)
+
+    def _client_is_outdated(self, code: int, partitions: list[int]) -> bool:
+        """Whether only the client is wrong.
+
+        librdkafka's admin client keeps for ever the leader epochs that it learned first, and that a
+        partition had no leader when it asked (`_NOENT`, "No leaders found") although the broker names one.
+        """
+        if code != KafkaError._NOENT:
+            return code in _STALE
+        metadata = self._admin.list_topics(self.topic, timeout=TIMEOUT_SECONDS)
+        there = metadata.topics[self.topic].partitions
+        return all(partition in there and there[partition].leader >= 0 for partition in partitions)
 
     def _ask(self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel) -> dict[int, Found]:
         asked = {TopicPartition(self.topic, partition): spec for partition in partitions}

@@ -20,7 +20,7 @@ from streampipeline.probes.dropped import DropWatch
 from streampipeline.probes.flink import FlinkReading, probe_flink
 from streampipeline.probes.model import probe_model
 from streampipeline.probes.pipeline import PipelineLook, PipelineProbe
-from streampipeline.probes.poller import Poller
+from streampipeline.probes.poller import Poller, Reading
 from streampipeline.requests import RequestWriter
 from streampipeline.sinks.base import SinkAdmin
 
@@ -84,7 +84,7 @@ class Sight:
         newest = frontier(Observed(progress=progress_of(look)), state)
         return Observed(
             ground=self._place.health(),
-            kafka=self._health("kafka"),
+            kafka=source_health(self._health("kafka"), reading),
             sink=self._health("sink"),
             model=self._health("model"),
             flink=self._flink_health(seen, flink.error if flink else ""),
@@ -183,6 +183,13 @@ class Sight:
             poller.stop()
         with suppress(KafkaException):
             self._probe.close()
+
+
+def source_health(broker: Probe, look: Reading[PipelineLook] | None) -> Probe:
+    """Of Kafka: it has to answer, and to let the topics be looked at (their leaders, offsets, records)."""
+    if broker.up and look is not None and look.error:
+        return Probe(health=Health.DOWN, message=look.error)
+    return broker
 
 
 def _own_latency(engine: EngineName, epoch: int, look: PipelineLook | None, state: State) -> int | None:
