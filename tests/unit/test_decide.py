@@ -336,6 +336,24 @@ def test_primary_not_running_for_longer_than_allowed_triggers(sight: dict[str, A
     assert pipeline.condition("PrimaryHealthy")[0] == "False"
 
 
+def test_a_clock_that_is_set_back_stops_no_rule() -> None:
+    pipeline = in_normal()
+    pipeline.see(after=-120)
+    assert pipeline.checks(16, 16, 16) is Phase.TRIGGERING, "checks go on"
+
+    pipeline = in_normal()
+    pipeline.see(flink=DOWN)
+    pipeline.see(after=-120)
+    pipeline.see(after=10.1)
+    assert pipeline.phase() is Phase.TRIGGERING, "the primary's death is counted from then on"
+
+    pipeline = in_normal()
+    pipeline.see(kafka=DOWN)
+    pipeline.see(after=-120, kafka=UP)
+    assert pipeline.state.frozen_since is None
+    assert pipeline.state.timers.phase <= pipeline.now
+
+
 def test_a_short_loss_of_the_primary_does_not_trigger() -> None:
     pipeline = in_normal()
     pipeline.see(flink=DOWN)

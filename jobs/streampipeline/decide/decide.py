@@ -32,7 +32,7 @@ class Decision:
 
 def decide(observed: Observed, state: State, now: int, spec: StreamPipelineSpec) -> Decision:
     """Decide what holds from `now` (ms) on. Pure, total: raises nothing."""
-    turn = Turn(observed, state, now, spec)
+    turn = Turn(observed, _not_in_the_future(state, now), now, spec)
     _follow_jobs(turn)
     _follow_retirements(turn)
     # A ground counts from its own start: what was known before stays true.
@@ -49,6 +49,18 @@ def decide(observed: Observed, state: State, now: int, spec: StreamPipelineSpec)
                 step(turn)
     turn.set(conditions=conditions(observed, turn.state, now, spec))
     return Decision(turn.state, actions_for(observed, turn.state, spec), tuple(turn.events))
+
+
+def _not_in_the_future(state: State, now: int) -> State:
+    """What runs since later than now runs since now: a clock that is set back stops no rule."""
+    ahead = [name for name, at in state.timers if at is not None and at > now]
+    frozen = state.frozen_since
+    changes = {
+        "timers": state.timers.model_copy(update=dict.fromkeys(ahead, now)),
+        "checks": state.checks.model_copy(update={"at": min(state.checks.at, now)}),
+        "frozen_since": None if frozen is None else min(frozen, now),
+    }
+    return state.model_copy(update=changes)
 
 
 def cold(state: State, now: int) -> State:
