@@ -14,7 +14,7 @@ from streampipeline.kafka import GroupOffsets
 from streampipeline.offsets import Found, OffsetLookup
 from streampipeline.window_time import align_down
 
-CLOCK_MARGIN_MS = 60_000
+CLOCK_MARGIN_MS = 3_600_000
 """How far this machine's clock may be ahead of the brokers'. A lower origin boundary costs nothing."""
 
 
