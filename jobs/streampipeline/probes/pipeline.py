@@ -6,7 +6,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from streampipeline.jobconfig import EngineName, PipelineConfig
+import structlog
+
+from streampipeline.broker_clock import BrokerClock
+from streampipeline.jobconfig import EngineName, PipelineConfig, TimestampType
 from streampipeline.kafka import GroupOffsets
 from streampipeline.latency import (
     WindowClock,
@@ -17,6 +20,8 @@ from streampipeline.latency import (
 )
 from streampipeline.offsets import OffsetLookup
 from streampipeline.progress import ProgressKey, ProgressReader, ProgressRow
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,14 @@ class PipelineProbe:
         self._groups = {engine: GroupOffsets(config, config.group(engine)) for engine in EngineName}
         self._clock = WindowClock.of(config.spec, config.disorder_ms)
         self._progress: ProgressReader | None = None
+        self._brokers = BrokerClock()
 
     def look(self, frontiers: Iterable[int]) -> PipelineLook:
         """`frontiers`: those for which a latency is wanted, besides that of the newest progress."""
         rows = self._reader().poll()
         partitions = self._source.partitions()
         ends = self._source.stable_ends(partitions)
+        began = _now()
         newest = {p: found.t if found else None for p, found in self._source.newest(partitions).items()}
         committed = {
             engine: self._groups[engine].committed(self._source.topic, partitions)
@@ -64,6 +71,7 @@ class PipelineProbe:
         }
         wanted = {*frontiers, *(row.frontier for row in rows.values())}
         known = [t for t in newest.values() if t is not None]
+        self._watch_clock(max(known, default=None), began)
         return PipelineLook(
             partitions=tuple(partitions),
             ends=ends,
@@ -105,7 +113,15 @@ class PipelineProbe:
             return 0
         found = self._source.first_at(closing_query(end, self._clock), partitions)
         closing = {partition: where.t if where else None for partition, where in found.items()}
-        return latency_ms(closing, newest, time.time_ns() // 1_000_000, self._clock)
+        return latency_ms(closing, newest, self._brokers.now(_now()), self._clock)
+
+    def _watch_clock(self, newest: int | None, began: int) -> None:
+        if self._config.timestamp_type is not TimestampType.LOG_APPEND_TIME:
+            return  # producers' clocks: a record may be as old as it likes
+        before = self._brokers.ahead_ms
+        self._brokers.look(newest, began=began, ended=_now())
+        if (before == 0) != (self._brokers.ahead_ms == 0):
+            log.warning("clock.off", ahead_of_brokers_seconds=round(self._brokers.ahead_ms / 1000, 1))
 
     @staticmethod
     def _lag(committed: Mapping[int, int], ends: Mapping[int, int]) -> int:
@@ -134,3 +150,7 @@ class PipelineProbe:
             self._progress.close()
         for group in self._groups.values():
             group.close()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
