@@ -27,6 +27,7 @@ from streampipeline.jobconfig import EngineName, InfluxDbEndpoint, JobConfig
 from streampipeline.points import Scores, aggregate_values, points_schema, points_table
 from streampipeline.sinks.base import Fenced, Rejected, SinkUnavailable
 from streampipeline.sinks.influxdb_admin import InfluxDbAdmin
+from streampipeline.sinks.influxdb_http import InfluxDbClient
 from streampipeline.sinks.opening import open_admin, open_sink, probe
 
 pytestmark = pytest.mark.integration
@@ -92,6 +93,16 @@ class Influx:
             row | {"id": json.loads(row["id"]), "modelVersion": json.loads(row["modelVersion"])}
             for row in rows
         ]
+
+    def keep_for(self, hours: int) -> None:
+        """Set the bucket's retention."""
+        token = (self.folder / "admin-token").read_text()
+        with InfluxDbClient(self.endpoint, token) as influx:
+            name = {"name": self.endpoint.bucket}
+            bucket = influx.request("GET", "/api/v2/buckets", params=name)["buckets"][0]["id"]
+            seconds = hours * 3600
+            rules = [{"type": "expire", "everySeconds": seconds, "shardGroupDurationSeconds": seconds}]
+            influx.request("PATCH", f"/api/v2/buckets/{bucket}", json={"retentionRules": rules})
 
     def count(self, measurement: str) -> int:
         """Number of values in another measurement."""
@@ -312,6 +323,18 @@ def test_a_point_out_of_influxdb_s_time_is_found_among_the_good(server: Influx) 
     rejected = open_sink(config).write(points(config, rows))
     assert [one.key for one in rejected] == ["k5", "k31"]
     assert len(here.read()) == 38
+
+
+def test_a_point_older_than_the_bucket_keeps_is_rejected_alone(server: Influx) -> None:
+    here = server.bucket()
+    here.keep_for(hours=1)
+    config = here.job()
+    now = time.time_ns() // 1_000_000
+    old, new = (now - 7_200_000) // 5_000 * 5_000, now // 5_000 * 5_000
+    rejected = open_sink(config).write(points(config, [("a", new), ("b", old), ("c", new)]))
+    assert [(one.key, one.window_start) for one in rejected] == [("b", old)]
+    assert "retention policy" in rejected[0].reason
+    assert {row["id"] for row in here.read()} == {"a", "c"}
 
 
 def test_a_key_too_long_is_rejected_alone(server: Influx) -> None:
