@@ -438,6 +438,22 @@ def test_the_row_of_violations_begins_anew_after_a_long_shared_failure() -> None
     assert pipeline.checks(50, 40, 30, 20) is Phase.NORMAL
 
 
+def test_latency_that_a_shared_failure_has_left_does_not_trigger_until_the_grace_is_over() -> None:
+    pipeline = in_normal()
+    pipeline.see(kafka=DOWN)
+    pipeline.see(after=12, kafka=UP)
+    assert pipeline.checks(22, 24, 26, 28, 20, 20, 20, 20, 20, 20, 20) is Phase.NORMAL  # 55 s
+    assert pipeline.checks(20, 20) is Phase.NORMAL
+    assert pipeline.checks(20) is Phase.TRIGGERING, "an engine that cannot work it off is slow after all"
+
+
+def test_a_blink_of_a_shared_probe_excuses_no_latency() -> None:
+    pipeline = in_normal()
+    pipeline.see(kafka=UNKNOWN)
+    pipeline.see(after=2, kafka=UP)
+    assert pipeline.checks(16, 16, 16) is Phase.TRIGGERING
+
+
 def test_a_job_that_restarts_after_a_shared_failure_has_its_grace() -> None:
     pipeline = in_normal()
     pipeline.see(kafka=DOWN, jobs=(job(FLINK, 1, JobState.FAILING),))

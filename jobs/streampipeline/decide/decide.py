@@ -187,6 +187,8 @@ def _thaw(turn: Turn, length: int) -> None:
         if live is not None:
             turn.set_live(engine, live.model_copy(update={"at": live.at + length}))
     failover = turn.failover
+    if length >= failover.check_interval_seconds * 1000:
+        turn.set_timers(backlog=turn.now)
     if length >= failover.violations * failover.check_interval_seconds * 1000:
         # The row from before says nothing about the catching up that follows now.
         checks = Checks(at=turn.now)

@@ -72,6 +72,8 @@ class Timers(Model):
     dask_down: int | None = None
     thawed: int | None = None
     """End of the last shared failure."""
+    backlog: int | None = None
+    """End of the last one that was long enough to leave a backlog."""
 
 
 class Checks(Model):

@@ -65,7 +65,7 @@ class Turn:
         self.set(
             phase=phase,
             since=self.now,
-            timers=Timers(phase=self.now, thawed=self.state.timers.thawed),
+            timers=Timers(phase=self.now, thawed=self.state.timers.thawed, backlog=self.state.timers.backlog),
             checks=Checks(at=self.now),
         )
         self.say(reason, message, warning, phase)
