@@ -795,6 +795,28 @@ def test_drill_fails_over_once_and_hands_back() -> None:
     assert not pipeline.state.latency_switches
 
 
+def test_in_a_drill_flink_goes_on_until_dask_has_a_result() -> None:
+    pipeline = in_normal()
+    pipeline.see(controls=Controls(drill="friday"))
+    pipeline.see(plan=pipeline.plan())
+    epoch = pipeline.state.epoch
+    pipeline.see(jobs=(job(FLINK, 1), job(DASK, epoch, latency=9000)))
+    assert pipeline.phase() is Phase.TRIGGERING
+    assert not pipeline.asked(StopEngine)
+    row = Progress(engine=DASK, epoch=epoch, frontier=W0 + 5_000, at=START)
+    pipeline.see(progress=(row,))
+    assert pipeline.phase() is Phase.FALLBACK
+    assert pipeline.asked(StopEngine) == [StopEngine(engine=FLINK, epoch=1)]
+
+
+def test_a_drill_of_a_silent_source_waits_for_no_result() -> None:
+    pipeline = in_normal()
+    pipeline.see(controls=Controls(drill="friday"), latency_ms=0)
+    pipeline.see(plan=pipeline.plan())
+    pipeline.see(jobs=(job(FLINK, 1, latency=0), job(DASK, pipeline.state.epoch, latency=0)))
+    assert pipeline.phase() is Phase.FALLBACK
+
+
 def test_a_drill_while_flink_is_pinned_does_not_come_as_a_surprise_later() -> None:
     pipeline = in_normal()
     pipeline.see(controls=Controls(drill="friday", pin=FLINK))

@@ -164,14 +164,18 @@ def normal(turn: Turn) -> None:
 
 
 def triggering(turn: Turn) -> None:
-    """Dask is starting. Flink goes when Dask's assignment is recorded, if it is dead; else when Dask runs."""
+    """Dask is starting. Flink goes when Dask's assignment is recorded, if it is dead; else when Dask runs.
+
+    Where nothing is wrong with Flink (a drill, a pin) it goes when Dask has a first result: no window waits.
+    """
     observed, pin = turn.observed, turn.observed.controls.pin
     flink = flink_status(observed, turn.state, turn.now)
     alive = flink.ok and turn.state.flink is not None
     live = turn.state.dask
     if live is not None:
         status = dask_status(observed, turn.state, turn.now)
-        if status.ok or own_frontier(observed, turn.state, live) > live.assignment.boundary:
+        published = own_frontier(observed, turn.state, live) > live.assignment.boundary
+        if published or (status.ok and not (alive and _planned(turn) and own_latency(observed, live) != 0)):
             turn.retire(FLINK)
             turn.change_hand_over(completed=turn.now)
             took = duration(turn.in_phase_ms())
@@ -197,6 +201,11 @@ def triggering(turn: Turn) -> None:
         _replace(turn, DASK, why)
         turn.set_timers(phase=turn.now)
     return None
+
+
+def _planned(turn: Turn) -> bool:
+    """Whether the takeover was asked for."""
+    return any(last.trigger in (TriggerKind.PIN, TriggerKind.DRILL) for last in turn.state.hand_overs[-1:])
 
 
 def _abandon_takeover(turn: Turn, why: str) -> None:
