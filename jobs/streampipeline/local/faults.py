@@ -8,15 +8,23 @@ from enum import StrEnum
 
 
 class FaultKind(StrEnum):
-    """What goes wrong: a part killed and held down, slowed, or frozen."""
+    """What goes wrong: a part killed and held down, crashing again and again, slowed, frozen, or full."""
 
     KILL_FLINK = "kill-flink"
+    KILL_JOBMANAGER = "kill-jobmanager"
+    KILL_TASKMANAGER = "kill-taskmanager"
+    CRASH_JOB = "crash-job"
+    FREEZE_FLINK = "freeze-flink"
     KILL_DASK = "kill-dask"
+    KILL_SCHEDULER = "kill-scheduler"
+    KILL_WORKER = "kill-worker"
+    KILL_DRIVER = "kill-driver"
     STOP_MODEL = "stop-model"
+    SLOW_MODEL = "slow-model"
     STOP_KAFKA = "stop-kafka"
     STOP_SINK = "stop-sink"
-    SLOW_MODEL = "slow-model"
-    FREEZE_FLINK = "freeze-flink"
+    SLOW_SINK = "slow-sink"
+    FULL_SINK = "full-sink"
 
 
 @dataclass(frozen=True)

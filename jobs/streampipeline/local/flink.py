@@ -80,7 +80,7 @@ class FlinkProcesses:
             GATEWAY: ["bin/sql-gateway.sh", "start-foreground"],
         }
         for name, (script, *arguments) in commands.items():
-            if not self._processes.alive(name):
+            if self._processes.missing(name):
                 self._processes.start(name, [str(self._home / script), *arguments], env=self._env)
 
     def slots(self) -> int:

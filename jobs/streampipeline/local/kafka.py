@@ -63,7 +63,7 @@ class KafkaProcess:
 
     def start(self) -> None:
         """Start the broker when it does not run. Raises subprocess.CalledProcessError."""
-        if self._processes.alive(BROKER):
+        if not self._processes.missing(BROKER):
             return
         if not (self._dir / "data" / "meta.properties").exists():
             format_log = self._java(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from streampipeline.decide.observed import Health, JobState, Probe
@@ -25,8 +25,6 @@ class LocalPlace:
     dask_processes: DaskProcesses
     python: Path
     python_path: str
-    held_down: set[str] = field(default_factory=set)
-    """What a fault keeps down: "flink", "dask"."""
     _collected: float | None = None
     _cut: int = 0
 
@@ -52,10 +50,10 @@ class LocalPlace:
 
     def flink_cluster(self, up: bool) -> None:
         """See `place.Place`."""
-        if not up:
-            self.flink.stop()
-        elif "flink" not in self.held_down:
+        if up:
             self.flink.ensure()
+        else:
+            self.flink.stop()
 
     def dask(self) -> DaskSeen:
         """See `place.Place`."""
@@ -71,8 +69,7 @@ class LocalPlace:
 
     def scale_dask(self, workers: int) -> None:
         """See `place.Place`."""
-        if "dask" not in self.held_down:
-            self.dask_processes.scale(workers)
+        self.dask_processes.scale(workers)
 
     def deliver(self, engine: EngineName, epoch: int) -> None:
         """See `place.Place`: engines see the very files."""

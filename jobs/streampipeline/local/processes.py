@@ -86,6 +86,8 @@ class Processes:
 
     def __init__(self, workdir: Path) -> None:
         self.workdir = workdir.resolve()
+        self.held_down: set[str] = set()
+        """Beginnings of names that a fault keeps down; who starts what is missing asks `missing`."""
         self._children: dict[str, Child] = {}
         self._lock = threading.Lock()
         # The parent-death signal follows the thread that forked: one thread, as long-lived as the run, forks.
@@ -162,6 +164,10 @@ class Processes:
         """Whether a child of that name runs."""
         child = self.get(name)
         return child is not None and child.alive
+
+    def missing(self, name: str) -> bool:
+        """Whether no child of that name runs, and none is held down."""
+        return not self.alive(name) and not name.startswith(tuple(self.held_down))
 
     def names(self, prefix: str = "") -> list[str]:
         """Names of the children not forgotten, running or not, in the order of their starts."""

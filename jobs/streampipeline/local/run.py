@@ -33,7 +33,7 @@ from streampipeline.jobconfig import (
     SinkEndpoint,
     TimestampType,
 )
-from streampipeline.local.fault_injector import FaultInjector
+from streampipeline.local.fault_injector import Faults, FaultSchedule
 from streampipeline.local.flink import FlinkProcesses
 from streampipeline.local.kafka import BROKER, KafkaProcess
 from streampipeline.local.log_file import log_to
@@ -42,7 +42,7 @@ from streampipeline.local.outcome import Outcome, report, run_audit
 from streampipeline.local.place import LocalPlace
 from streampipeline.local.processes import Child, Processes, end_leftovers, last_json
 from streampipeline.local.runtime import MissingProgramError, Runtime
-from streampipeline.local.services import INFLUXDB, MODEL, DaskProcesses, InfluxDbProcess, ModelProcess
+from streampipeline.local.services import INFLUXDB, DaskProcesses, InfluxDbProcess, ModelProcess
 from streampipeline.local.settings import RunSettings, sink_of
 from streampipeline.local.status import PhaseChange, Status, StatusFile
 from streampipeline.local.view import Frame, View
@@ -191,7 +191,7 @@ class Run:
         )
         self.kafka.start()
         flink.ensure()
-        self._keep_shared_up(frozenset())
+        self._keep_shared_up()
         self._await("Kafka", BROKER, self.kafka.answers)
         ensure_source(self.config, partitions=self.settings.partitions)
         ensure_topics(self.config)
@@ -214,7 +214,7 @@ class Run:
             python_path=self.runtime.python_path,
         )
         self.ground = EngineGround(self.config, self.place, sink, admin)
-        self.faults = FaultInjector(self.processes, self.settings.faults, self.place.held_down, self.view.say)
+        self.faults: Faults = FaultSchedule(self.processes, self.settings.faults, self.view.say)
 
     def _await(self, what: str, name: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -226,13 +226,12 @@ class Run:
                 raise RunError(f"{what} did not answer; its log is {child.log_file}")
             time.sleep(0.1)
 
-    def _keep_shared_up(self, held_down: frozenset[str] | set[str]) -> None:
+    def _keep_shared_up(self) -> None:
         """Start again what both engines need and has died, as a cluster would; engines are decided on."""
-        if BROKER not in held_down:
-            self.kafka.start()
-        if self.model and MODEL not in held_down:
+        self.kafka.start()
+        if self.model:
             self.model.ensure()
-        if self.influxdb and INFLUXDB not in held_down:
+        if self.influxdb:
             self.influxdb.ensure()
 
     # The loop
@@ -250,7 +249,7 @@ class Run:
                 if self.stream_began is not None:
                     self.faults.apply(self._elapsed())
                     self._drill()
-                self._keep_shared_up(self.place.held_down)
+                self._keep_shared_up()
                 observed = self.ground.observe(state)
                 decision = decide(observed, state, now, self.spec)
                 if worth_writing(state, decision.state):

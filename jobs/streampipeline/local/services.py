@@ -35,7 +35,7 @@ class ModelProcess:
 
     def ensure(self) -> None:
         """Start it when it does not run."""
-        if not self._processes.alive(MODEL):
+        if self._processes.missing(MODEL):
             argv = [
                 str(self._runtime.python), "serve.py",
                 "--port", str(self._port),
@@ -73,7 +73,7 @@ class InfluxDbProcess:
 
     def ensure(self) -> None:
         """Start it when it does not run."""
-        if self._processes.alive(INFLUXDB):
+        if not self._processes.missing(INFLUXDB):
             return
         self._dir.mkdir(parents=True, exist_ok=True)
         argv = [
@@ -114,15 +114,15 @@ class DaskProcesses:
 
     def scale(self, workers: int) -> None:
         """Keep so many workers; the scheduler runs while there are any, and while a driver does."""
-        if workers > 0 and not self.up:
+        if workers > 0 and self._processes.missing(SCHEDULER):
             argv = commands.scheduler(self._runtime.python, port=self._port)
             self._processes.start(SCHEDULER, argv, env=self._env)
-        if workers > 0 and not self._processes.alive(STANDBY) and not self._driving():
+        if workers > 0 and self._processes.missing(STANDBY) and not self._driving():
             argv = commands.driver(self._runtime.python, config="-", scheduler=self.address)
             self._processes.start(STANDBY, argv, env=self._env, told=True)
         for index in range(workers):
             name = f"{WORKER}-{index}"
-            if not self._processes.alive(name):
+            if self._processes.missing(name):
                 argv = commands.worker(
                     self._runtime.python,
                     scheduler=self.address,
