@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from faults.driver import Driver
-from faults.report import Report, figures, show, verdict
+from faults.report import Report, figures, show, too_little, verdict
 from faults.scenario import Scenario
 from faults.stack import SAMPLE, Stack
 from faults.table import RETENTION, SCENARIOS
@@ -50,6 +50,8 @@ def main() -> int:
         "scenarios": [one.as_dict() for one in driver.played],
         "run": outcome.report,
     }
+    if not options.only:
+        report["wrong"] += too_little({**report["figures"], "records": sent})
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(report, indent=1) + "\n")
     show(driver.played, console)

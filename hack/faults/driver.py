@@ -11,7 +11,8 @@ from typing import Any
 from faults.scenario import Moment, Right, Scenario
 from faults.stack import Stack
 from streampipeline.decide.events import Event
-from streampipeline.decide.state import ConditionStatus, HandOver, Phase
+from streampipeline.decide.observed import JobState
+from streampipeline.decide.state import ConditionStatus, HandOver, Phase, State
 from streampipeline.jobconfig import EngineName
 from streampipeline.local.view import Frame
 
@@ -94,8 +95,7 @@ class Driver:
             self._hand_overs[hand_over.epoch] = hand_over
         well = self._well_now(frame)
         self._well_since = (self._well_since or time.monotonic()) if well else None
-        ready = frame.state.condition("Ready")
-        if ready is None or ready.status is not ConditionStatus.TRUE:
+        if not _is_ready(frame.state):
             self._unready = _now()
 
     def close(self) -> None:
@@ -199,12 +199,18 @@ class Driver:
         return calm and self._moment.phase is phase
 
     def _well_now(self, frame: Frame) -> bool:
-        """Results are fresh, from a single engine, and nothing is under way."""
-        state, latency = frame.state, frame.observed.latency_ms
-        fresh = latency is not None and latency <= frame.spec.failover.latency_seconds * 1000
-        ready = state.condition("Ready")
-        at_rest = not state.retiring and state.wanted is None and state.frozen_since is None
-        return fresh and at_rest and ready is not None and ready.status.value == "True"
+        """Results are fresh, by the sink too, from a single engine that runs, and nothing is under way."""
+        state, latency, limit = (
+            frame.state,
+            frame.observed.latency_ms,
+            frame.spec.failover.latency_seconds * 1000,
+        )
+        live = state.live(state.active) if state.active else None
+        if live is None or self._stack is None or state.retiring or state.wanted or state.frozen_since:
+            return False
+        running = frame.observed.job(live.assignment.engine, live.assignment.epoch).state is JobState.RUNNING
+        fresh = latency is not None and latency <= limit and self.stack.landings.late_now() <= limit
+        return running and fresh and _is_ready(state)
 
     # Judging
 
@@ -226,6 +232,11 @@ class Driver:
             played.complaints.append(f"a switch: {switches[0].reason}")
         if complaint := scenario.check(self._moment):
             played.complaints.append(complaint)
+
+
+def _is_ready(state: State) -> bool:
+    ready = state.condition("Ready")
+    return ready is not None and ready.status is ConditionStatus.TRUE
 
 
 def _now() -> int:

@@ -79,6 +79,12 @@ class Landings:
                 if since <= due[start] <= until
             }
 
+    def late_now(self) -> int:
+        """For how long (ms) the window after the newest one has been due."""
+        with self._lock:
+            newest = max(self.whole, default=0)
+        return max(0, time_ns() // 1_000_000 - (newest + 2 * self.window_ms + self.delay_ms))
+
     def landed(self, start: int) -> int:
         """When a window came."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from faults.driver import Played
 from faults.scenario import Right
 from streampipeline.local.outcome import WRONG
 
+LEAST = {"faults": 12, "switches": 20, "records": 200_000}
+"""What a whole play holds, or it is not one."""
 Report = dict[str, Any]
 """Figures by name."""
 
@@ -68,6 +70,15 @@ def verdict(audit: Report | None, sent: int | None, played: Sequence[Played]) ->
     if sent is not None and audit["produced"] != sent:
         wrong.append(f"{sent} records were sent, {audit['produced']} audited")
     return wrong
+
+
+def too_little(counts: Mapping[str, int]) -> list[str]:
+    """What a whole play lacks of `LEAST`."""
+    return [
+        f"{counts[name]} {name} are less than {least}"
+        for name, least in LEAST.items()
+        if counts[name] < least
+    ]
 
 
 def show(played: Sequence[Played], console: Console) -> None:

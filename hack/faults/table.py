@@ -289,6 +289,7 @@ SCENARIOS = (
         heal=_first_model,
         seen=_two_versions,
         within=45,
+        shared=True,
     ),
     Scenario(
         "source-silent",
@@ -296,6 +297,7 @@ SCENARIOS = (
         inject=lambda stack: stack.signal(PRODUCER, signal.SIGSTOP),
         heal=lambda stack: stack.signal(PRODUCER, signal.SIGCONT),
         hold=30,
+        shared=True,
     ),
     Scenario(
         "clock-ahead",

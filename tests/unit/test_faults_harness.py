@@ -15,7 +15,7 @@ from faults.doors import HeldWrite, nonsense
 from faults.driver import Played
 from faults.landings import Landings, points_of
 from faults.proxy import Answer, Proxy, Request
-from faults.report import figures, verdict
+from faults.report import figures, too_little, verdict
 from faults.scenario import Right
 
 WRITE = "/api/v2/write?org=o&bucket=b&precision=ms"
@@ -123,6 +123,7 @@ def test_landings_tell_lateness_what_came_twice_and_what_bounced(monkeypatch: py
     landings.watch(write(("c", "repair", 0), ("a", "repair", 5000)), Answer(204, b""))
     assert landings.lateness(0, 60_000) == {0: 10_000}
     assert landings.overlap(0, 60_000) == 1
+    assert landings.late_now() == 30_000 - (5_000 + 5_000 + 2_000), "the window from 5 to 10 s has not come"
     assert landings.bounced == 1
     assert landings.versions == {"m-1"}
 
@@ -142,6 +143,11 @@ def test_the_verdict_names_all_that_is_not_right() -> None:
     assert found[0] == "two: no switch"
     assert len(found) == 4
     assert verdict(None, 10, []) == ["no audit was made"]
+
+
+def test_a_play_that_was_cut_short_is_none() -> None:
+    assert too_little({"faults": 12, "switches": 20, "records": 200_000}) == []
+    assert len(too_little({"faults": 11, "switches": 19, "records": 199_999})) == 3
 
 
 def test_figures_count_completed_switches_and_fresh_results() -> None:
