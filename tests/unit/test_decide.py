@@ -465,6 +465,25 @@ def test_a_job_that_restarts_after_a_shared_failure_has_its_grace() -> None:
     assert pipeline.phase() is Phase.TRIGGERING
 
 
+def test_what_a_job_is_behind_while_it_restarts_after_a_shared_failure_is_not_held_against_it() -> None:
+    pipeline = in_normal()
+    failing = (job(FLINK, 1, JobState.FAILING),)
+    pipeline.see(kafka=DOWN, jobs=failing)
+    pipeline.see(after=600, kafka=UP, latency_ms=600_000)
+    assert pipeline.checks(605, 610, 615, 620) is Phase.NORMAL
+    pipeline.see(jobs=(job(FLINK, 1),))
+    assert pipeline.checks(500, 300, 100, 1) is Phase.NORMAL  # it catches up
+
+
+def test_a_job_that_restarts_for_too_long_after_a_shared_failure_is_judged_by_its_latency_again() -> None:
+    pipeline = in_normal(primaryRecoverySeconds=600)
+    pipeline.see(kafka=DOWN, jobs=(job(FLINK, 1, JobState.FAILING),))
+    pipeline.see(after=600, kafka=UP, latency_ms=600_000)
+    assert pipeline.checks(*range(605, 665, 5)) is Phase.NORMAL  # its grace
+    assert pipeline.checks(665, 670, 675) is Phase.TRIGGERING
+    assert pipeline.state.hand_overs[-1].trigger is TriggerKind.LATENCY
+
+
 def test_with_use_default_a_dead_primary_is_taken_over_from_without_a_model() -> None:
     pipeline = in_normal()
     spec = pipeline.spec.model_dump(by_alias=True)

@@ -3,14 +3,14 @@
 Latency triggers when it was above `latencySeconds` at `violations` checks in a row and is not falling over
 them: the newest is not below the first of the row (with one or two violations: not below the check before).
 So a recovering pipeline is left alone, jitter included, while a sawtooth that tends upwards, or a plateau,
-triggers. Checks without an answer, or during a shared failure, do not count and break no row; nor do
-violations while an engine works off what a shared failure has left.
+triggers. Checks without an answer, during a shared failure, or while Flink's job still restarts after one, do
+not count and break no row; nor do violations while an engine works off what a shared failure has left.
 """
 
 from __future__ import annotations
 
 from streampipeline.api.spec import Failover
-from streampipeline.decide.facts import START_GRACE_MS, Running, flink_status, shared_failure
+from streampipeline.decide.facts import START_GRACE_MS, Running, flink_status, healing, shared_failure
 from streampipeline.decide.state import Checks, Phase, State
 from streampipeline.decide.turn import Turn
 
@@ -63,7 +63,8 @@ def check(turn: Turn) -> None:
         return
     latencies, resumes = state.checks.latencies, state.checks.resumes
     latency = turn.observed.latency_ms
-    if latency is not None and shared_failure(turn.observed) is None and not _backlog(turn, latency):
+    judged = shared_failure(turn.observed) is None and not healing(turn.observed, state, turn.now)
+    if latency is not None and judged and not _backlog(turn, latency):
         latencies = (*latencies, latency)[-(failover.violations + 1) :]
         resumes = resumes + 1 if in_fallback and cluster_up and resumable_latency(turn) else 0
     turn.set(checks=Checks(at=turn.now, latencies=latencies, resumes=resumes))

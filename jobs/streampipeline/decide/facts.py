@@ -126,12 +126,19 @@ def flink_status(observed: Observed, state: State, now: int) -> Status:
     if lost(observed, live):
         return Status(Running.DOWN, "job ended" + why)
     if job.state is JobState.FAILING:
-        thawed = state.timers.thawed
-        healing = thawed is not None and now - thawed < START_GRACE_MS
-        return Status(Running.STARTING if healing else Running.DOWN, "job failing" + why)
+        starting = healing(observed, state, now)
+        return Status(Running.STARTING if starting else Running.DOWN, "job failing" + why)
     if now - live.at < START_GRACE_MS:
         return Status(Running.STARTING, "job starting")
     return Status(Running.DOWN, "job not running" + why)
+
+
+def healing(observed: Observed, state: State, now: int) -> bool:
+    """Whether Flink's job still restarts after a shared failure: neither it nor its latency counts then."""
+    thawed, live = state.timers.thawed, state.flink
+    if thawed is None or live is None or now - thawed >= START_GRACE_MS:
+        return False
+    return job_state(observed, live) is JobState.FAILING
 
 
 def dask_status(observed: Observed, state: State, now: int) -> Status:
