@@ -30,6 +30,7 @@ from streampipeline.probes.flink import ENDED
 from streampipeline.probes.pipeline import PipelineLook, PipelineProbe
 from streampipeline.sight import Sight, progress_of
 from streampipeline.sinks.base import SinkAdmin, write_secret
+from streampipeline.sinks.tokens import WriteTokens
 
 log = structlog.get_logger()
 
@@ -56,12 +57,11 @@ class EngineGround:
         self._engines = engines or config
         self._place = place
         self._sink = sink
-        self._sink_admin = sink_admin
+        self._tokens = WriteTokens(sink_admin)
         self._state: State | None = None
         self._origin: Origin | None = None
         self._plan: StartPlan | PlanFailed | None = None
         self._fenced: set[Writer] = set()
-        self._fencing = True
         self._rewound = 0
         self._repair_ended = 0.0
         self._repair_lock = threading.Lock()
@@ -92,7 +92,7 @@ class EngineGround:
         return self._sight.observed(state).model_copy(
             update={
                 "fenced": tuple(self._fenced),
-                "fencing": self._fencing,
+                "fencing": self._tokens.fencing,
                 "repairs": repairs,
                 "origin": self._origin,
                 "plan": self._plan,
@@ -213,8 +213,7 @@ class EngineGround:
         assert self._state.origin is not None
         engine, epoch, files = assignment.engine, assignment.epoch, self._place.files
         token = files.token(engine, epoch)
-        if not self._sink_admin.issue(epoch, engine, token):
-            self._fencing = False
+        self._tokens.issue(epoch, engine, token)
         config = self.job_config(assignment, self._state.origin, files.seen(token))
         write_secret(files.config(engine, epoch), config.dump())
         self._place.deliver(engine, epoch)
@@ -251,8 +250,7 @@ class EngineGround:
         if writer in self._fenced:
             return
         for fenced in (engine, EngineName.REPAIR):
-            if not self._sink_admin.revoke(epoch, fenced, self._place.files.token(fenced, epoch)):
-                self._fencing = False
+            self._tokens.revoke(epoch, fenced, self._place.files.token(fenced, epoch))
             self._place.withdraw(fenced, epoch)
         if self._sink.influxdb is not None:
             # A write that the server took in before the token was gone may still land.
