@@ -383,6 +383,25 @@ def test_a_lost_job_is_not_submitted_again() -> None:
     assert not pipeline.asked(RunEngine)
 
 
+def test_a_job_that_was_seen_is_not_submitted_again_however_old_the_look() -> None:
+    pipeline = in_normal()
+    assert pipeline.state.flink is not None
+    assert pipeline.state.flink.seen
+    assert not pipeline.asked(RunEngine)
+
+
+def test_a_job_that_nobody_saw_and_that_has_published_is_lost_with_its_cluster() -> None:
+    pipeline = in_normal()
+    pipeline.state = pipeline.state.model_copy(
+        update={"flink": Live(assignment=assigned(FLINK, 1), at=START)}
+    )
+    row = Progress(engine=FLINK, epoch=1, frontier=W0 + 5000, at=START)
+    pipeline.see(jobs=(), progress=(row,))
+    assert not pipeline.asked(RunEngine)
+    pipeline.see(after=11)
+    assert pipeline.state.phase is Phase.TRIGGERING
+
+
 # Shared failures
 
 

@@ -13,7 +13,7 @@ from streampipeline.decide.actions import Action
 from streampipeline.decide.conditions import conditions
 from streampipeline.decide.effects import actions_for, rewind_pending
 from streampipeline.decide.events import Event, duration
-from streampipeline.decide.facts import blocked, dask_status, flink_status, frontier, job_state
+from streampipeline.decide.facts import blocked, dask_status, flink_status, frontier, has_published, job_state
 from streampipeline.decide.observed import RETENTION_PASSED, JobState, Observed, PlanFailed, StartPlan
 from streampipeline.decide.phases import step
 from streampipeline.decide.state import Backoff, Checks, Halt, Live, Phase, Retiring, Rewind, State
@@ -94,7 +94,8 @@ def _follow_jobs(turn: Turn) -> None:
         if live is None:
             continue
         state = job_state(turn.observed, live)
-        if state not in (JobState.ABSENT, JobState.UNKNOWN) and not live.seen:
+        there = state not in (JobState.ABSENT, JobState.UNKNOWN)
+        if not live.seen and (there or has_published(turn.observed, turn.state, live)):
             live = live.model_copy(update={"seen": True})
         if state is JobState.RUNNING and not live.ran:
             live = live.model_copy(update={"ran": True, "target": frontier(turn.observed, turn.state)})

@@ -9,7 +9,6 @@ from streampipeline.decide.facts import (
     blocked,
     frontier,
     job_state,
-    lost,
     may_write,
     orphans,
     own_frontier,
@@ -72,8 +71,8 @@ def _starts(observed: Observed, state: State, spec: StreamPipelineSpec) -> list[
                 )
             )
     for live in (state.flink, state.dask):
-        # A lost job is never submitted again: its assignment begins before what it has published.
-        if live is None or lost(observed, live):
+        # A job that was there is never submitted again: its assignment begins before what it has published.
+        if live is None or live.seen:
             continue
         if live.assignment.engine is EngineName.DASK or observed.flink.up:
             asked.append(act.RunEngine(assignment=live.assignment))

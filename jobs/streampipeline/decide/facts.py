@@ -91,11 +91,19 @@ def lost(observed: Observed, live: Live | None) -> bool:
     return live is not None and live.seen and observed.stopped(live.assignment.engine, live.assignment.epoch)
 
 
+def _own_rows(observed: Observed, state: State, live: Live) -> list[int]:
+    mine = (live.assignment.engine, live.assignment.epoch, state.generation)
+    return [p.frontier for p in observed.progress if (p.engine, p.epoch, p.generation) == mine]
+
+
+def has_published(observed: Observed, state: State, live: Live) -> bool:
+    """Its job was there, even if no look has seen it."""
+    return bool(_own_rows(observed, state, live))
+
+
 def own_frontier(observed: Observed, state: State, live: Live) -> int:
     """All windows of this assignment that end by it are in the sink."""
-    mine = (live.assignment.engine, live.assignment.epoch)
-    rows = [p for p in observed.progress if (p.engine, p.epoch) == mine and p.generation == state.generation]
-    return max((p.frontier for p in rows), default=live.assignment.boundary)
+    return max(_own_rows(observed, state, live), default=live.assignment.boundary)
 
 
 def frontier(observed: Observed, state: State) -> int | None:

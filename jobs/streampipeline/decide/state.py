@@ -43,7 +43,7 @@ class Live(Model):
     at: int
     """When it was recorded; moved on by the length of a shared failure."""
     seen: bool = False
-    """Its job was seen to exist. From then on its absence is a loss, and it is never submitted again."""
+    """Its job, or its progress, was seen. From then on its absence is a loss: it is never submitted again."""
     ran: bool = False
     """Its job was seen running."""
     target: int | None = None
