@@ -16,6 +16,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Server:
 
 @contextmanager
 def http_server(answer: Callable[[Request], Answer]) -> Iterator[Server]:
-    """Serves POST until the block ends; every request is answered by `answer` and kept."""
+    """Serves POST and PATCH until the block ends; every request is answered by `answer` and kept."""
     requests: list[Request] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -40,10 +41,10 @@ def http_server(answer: Callable[[Request], Answer]) -> Iterator[Server]:
         wbufsize = -1  # one packet an answer: two would wait for the client's delayed acknowledgement
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            request = Request(self.path, dict(self.headers), body)
+            request = Request(self.path, dict(self.headers), body, self.command)
             requests.append(request)
             given = answer(request)
             content = b"" if given.body is None else json.dumps(given.body).encode()
@@ -51,6 +52,8 @@ def http_server(answer: Callable[[Request], Answer]) -> Iterator[Server]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        do_PATCH = do_POST  # noqa: N815  # the library's name
 
         def log_message(self, *_: object) -> None:
             """Tests print nothing."""

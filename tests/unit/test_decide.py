@@ -814,6 +814,35 @@ def test_repairs_run_only_while_one_engine_may_write_and_has_reached_the_frontie
     assert not pipeline.asked(Repair)
 
 
+def test_no_repair_while_two_engines_may_write() -> None:
+    pipeline = in_resuming()
+    own = Progress(engine=FLINK, epoch=3, frontier=W0 + 25_000, at=START)
+    slow = (job(DASK, 2), job(FLINK, 3, latency=9000))
+    pipeline.see(repairs=Repairs(pending=3), progress=(*pipeline.seen.progress, own), jobs=slow)
+    assert pipeline.phase() is Phase.RESUMING
+    assert not pipeline.asked(Repair)
+
+
+def test_no_repair_before_a_retired_engine_is_fenced() -> None:
+    pipeline = in_normal()
+    retired = (Retiring(assignment=assigned(DASK, 0)),)
+    pipeline.state = pipeline.state.model_copy(update={"retiring": retired})
+    pipeline.see(repairs=Repairs(pending=3))
+    assert not pipeline.asked(Repair), "its job is gone, but not its right to write"
+    pipeline.see(fenced=(Writer(engine=DASK, epoch=0),))
+    assert not pipeline.asked(Repair), "what it may have overwritten comes first"
+    pipeline.see(repairs=Repairs(pending=3, rewound=1))
+    assert pipeline.asked(Repair)
+
+
+def test_progress_of_another_generation_sets_no_frontier() -> None:
+    pipeline = in_normal()
+    own = Progress(engine=FLINK, epoch=1, frontier=W0 + 10_000, at=START)
+    other = Progress(engine=FLINK, epoch=1, generation=2, frontier=W0 + 90_000, at=START)
+    pipeline.see(repairs=Repairs(pending=3), progress=(own, other))
+    assert pipeline.asked(Repair) == [Repair(until=W0 + 10_000, generation=1)]
+
+
 # Controls
 
 

@@ -168,6 +168,16 @@ def test_records_are_judged_by_their_two_times() -> None:
     assert view.index("`reason` IS NOT NULL") < view.index("TooLate") < view.index("TooFarInFuture")
 
 
+def test_only_on_time_records_are_in_windows_and_the_rest_goes_elsewhere() -> None:
+    job = sql.statement_set(make())
+
+    assert sql.on_time_view().endswith("SELECT * FROM judged WHERE `refused` IS NULL AND NOT `late`")
+    assert "TABLE on_time" in sql.windows_view(make())
+    targets = dict(re.findall(r"INSERT INTO (\w+)\n.*?\nFROM ([^;]*?);", job, re.DOTALL))
+    assert targets["repairs"] == "judged WHERE `refused` IS NULL AND `late`"
+    assert targets["dead_letters"] == "judged WHERE `refused` IS NOT NULL"
+
+
 def test_only_windows_after_the_boundary_are_published() -> None:
     assignment = {
         "engine": "flink",

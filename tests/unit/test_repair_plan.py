@@ -72,6 +72,11 @@ def test_a_slice_holds_every_record_that_may_count() -> None:
     assert slice_of(Starts(100_000, 100_000), TUMBLING, **BOUNDS) == Slice(40_000, 3_705_000)
 
 
+def test_a_slice_reaches_further_by_the_disorder_at_both_ends() -> None:
+    bounds = {**BOUNDS, "disorder_ms": 7_000}
+    assert slice_of(Starts(100_000, 100_000), TUMBLING, **bounds) == Slice(33_000, 3_712_000)
+
+
 def request(start: int, end: int | None = None, key: str | None = "a") -> tuple[RepairRequest, Starts]:
     end = start + 1 if end is None else end
     starts = starts_of(start, end, TUMBLING, after=0)

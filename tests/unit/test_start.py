@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import dataclass, field
+from typing import Any
 
-from streampipeline.jobconfig import TimestampType
+import pytest
+from tests.support.publish_config import job_config
+
+from streampipeline import start
+from streampipeline.jobconfig import EngineName, JobConfig, Origin, TimestampType
 from streampipeline.offsets import Found
-from streampipeline.start import CLOCK_MARGIN_MS, RetentionPassed, clip_to_log, origin_boundary, positions
+from streampipeline.start import (
+    CLOCK_MARGIN_MS,
+    RetentionPassed,
+    clip_to_log,
+    origin_boundary,
+    positions,
+    start_offsets,
+)
+
+FRONTIER = 1_000_000_000
 
 
 def test_an_engine_starts_at_the_lower_of_what_was_read_and_what_it_needs() -> None:
@@ -55,3 +69,67 @@ def test_the_origin_is_below_every_on_time_window(
         timestamp_type=timestamps,
     )
     assert boundary == expected
+
+
+@dataclass
+class Log:
+    """Look-ups of one partition, 0, whose offsets go from `start` to 500."""
+
+    start: int = 0
+    found: int = 300
+    asked: list[int] = field(default_factory=list)
+
+    def partitions(self) -> list[int]:
+        return [0]
+
+    def stable_ends(self, _: list[int]) -> dict[int, int]:
+        return {0: 500}
+
+    def log_starts(self, _: list[int]) -> dict[int, int]:
+        return {0: self.start}
+
+    def first_at(self, t: int, _: list[int]) -> dict[int, Found | None]:
+        self.asked.append(t)
+        return {0: Found(self.found, t)}
+
+
+def started(log: Log, monkeypatch: pytest.MonkeyPatch, **times: int) -> dict[int, int]:
+    """Where an engine starts at FRONTIER, which Dask has set, with 400 committed. Windows have 5 s."""
+    config: JobConfig = job_config({"parquet": {"path": "unused", "tokenFile": "unused"}})
+    changed: dict[str, Any] = {"max_future_seconds": 60, **times}
+    event_time = config.spec.source.event_time.model_copy(update=changed)
+    source = config.spec.source.model_copy(update={"event_time": event_time})
+    config = config.model_copy(update={"spec": config.spec.model_copy(update={"source": source})})
+    committed = {EngineName.DASK: {0: 400}}
+    monkeypatch.setattr(start, "OffsetLookup", lambda _: log)
+    monkeypatch.setattr(start, "committed_offsets", lambda _config, engine, _partitions: committed[engine])
+    origin = Origin(boundary=0, offsets={0: 0})
+    return start_offsets(config, origin, frontier=FRONTIER, set_by=EngineName.DASK, started={0: 0})
+
+
+@pytest.mark.parametrize(
+    ("times", "before"),
+    [
+        ({}, 65_000),
+        ({"max_future_seconds": 0}, 5_000),
+        ({"timestamp_disorder_seconds": 7}, 72_000),
+    ],
+)
+def test_the_first_record_that_may_matter_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, times: dict[str, int], before: int
+) -> None:
+    """One of a window that ends after the frontier: the window's size before it, as far ahead as may be."""
+    log = Log()
+    assert started(log, monkeypatch, **times) == {0: 300}
+    assert log.asked == [FRONTIER - before]
+
+
+def test_what_was_committed_counts_where_it_is_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert started(Log(found=450), monkeypatch) == {0: 400}
+
+
+def test_no_engine_starts_above_what_retention_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert started(Log(start=300), monkeypatch) == {0: 300}
+    with pytest.raises(RetentionPassed, match="7 records") as caught:
+        started(Log(start=307), monkeypatch)
+    assert caught.value.count == 7

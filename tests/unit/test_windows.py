@@ -152,6 +152,18 @@ def test_merge_combines_each_function_in_its_own_way() -> None:
     ]
 
 
+def test_sums_of_the_largest_values_are_exact() -> None:
+    """They lie beyond what a float64 can tell apart, in an aggregate and in a merge."""
+    pipeline = spec(TUMBLING)
+    largest, count = 2**43 - 1, 4097
+    records = decoded(*[("a", 1, 0)] * count).with_columns(s0=pl.lit(largest))
+    whole = aggregate(records, pipeline, include_late=False)
+    assert whole["agg_0"].to_list() == [largest * count]
+    assert int(float(largest * count)) != largest * count
+    merged = merge([whole, aggregate(records.head(1), pipeline, include_late=False)], pipeline)
+    assert merged["agg_0"].to_list() == [largest * (count + 1)]
+
+
 def test_arrow_table_has_exactly_the_schema() -> None:
     pipeline = spec(TUMBLING)
     windows = aggregate(decoded(("é", 1, 5)), pipeline, include_late=False)
