@@ -1,0 +1,158 @@
+"""Mutants of where a pipeline begins, where an engine starts, and what the frontier is."""
+
+from __future__ import annotations
+
+from mutants.mutant import Mutant
+
+START = "tests/unit/test_start.py::"
+LOOKED_FOR = START + "test_the_first_record_that_may_matter_is_looked_for"
+SQL = "tests/unit/test_flink_sql.py::"
+GROUND = "tests/unit/test_engine_ground.py::"
+TOPIC = "tests/integration/test_source_topic.py::"
+
+MUTANTS = (
+    Mutant(
+        name="start-at-committed-only",
+        rule="5",
+        breaks="records of unpublished windows that were read before the committed offset are skipped",
+        file="jobs/streampipeline/start.py",
+        old="result[partition] = max(first, min(read_to, end if found is None else found.offset))",
+        new="result[partition] = max(first, read_to)",
+        tests=(START + "test_an_engine_starts_at_the_lower_of_what_was_read_and_what_it_needs",),
+    ),
+    Mutant(
+        name="start-by-time-only",
+        rule="5",
+        breaks="what the engine before had not read, and stands before the look-up's answer, is skipped",
+        file="jobs/streampipeline/start.py",
+        old="result[partition] = max(first, min(read_to, end if found is None else found.offset))",
+        new="result[partition] = max(first, end if found is None else found.offset)",
+        tests=(START + "test_an_engine_starts_at_the_lower_of_what_was_read_and_what_it_needs",),
+    ),
+    Mutant(
+        name="new-partition-from-its-end",
+        rule="5",
+        breaks="a partition without a committed offset is read from its end: `latest`",
+        file="jobs/streampipeline/start.py",
+        old="read_to = committed.get(partition, started.get(partition, first))",
+        new="read_to = committed.get(partition, end)",
+        tests=(START + "test_an_engine_starts_at_the_lower_of_what_was_read_and_what_it_needs",),
+    ),
+    Mutant(
+        name="max-future-ignored-at-start",
+        rule="5",
+        breaks="records that were ahead of their time are skipped by the engine that takes over",
+        file="jobs/streampipeline/start.py",
+        old="    future = config.spec.source.event_time.max_future_seconds * 1000\n",
+        new="    future = 0\n",
+        tests=(LOOKED_FOR,),
+    ),
+    Mutant(
+        name="window-size-ignored-at-start",
+        rule="5",
+        breaks="of a window that straddles the boundary only the later part is read: a part-window",
+        file="jobs/streampipeline/start.py",
+        old="needed_from = frontier - config.spec.window.size_ms - future - config.disorder_ms",
+        new="needed_from = frontier - future - config.disorder_ms",
+        tests=(LOOKED_FOR,),
+    ),
+    Mutant(
+        name="disorder-ignored-at-start",
+        rule="9",
+        breaks="on a CreateTime topic records behind an out-of-order one are skipped",
+        file="jobs/streampipeline/start.py",
+        old="needed_from = frontier - config.spec.window.size_ms - future - config.disorder_ms",
+        new="needed_from = frontier - config.spec.window.size_ms - future",
+        tests=(LOOKED_FOR,),
+    ),
+    Mutant(
+        name="log-start-not-checked",
+        rule="5",
+        breaks="records that retention has deleted before they were read are passed over in silence",
+        file="jobs/streampipeline/start.py",
+        old="    return clip_to_log(wanted, lookup.log_starts(partitions))\n",
+        new="    return wanted\n",
+        tests=(START + "test_no_engine_starts_above_what_retention_left",),
+    ),
+    Mutant(
+        name="missing-offset-means-earliest",
+        rule="12",
+        breaks="a reader whose records are deleted under it goes on at the first that is left",
+        file="jobs/streampipeline/kafka.py",
+        old='"auto.offset.reset": "error"',
+        new='"auto.offset.reset": "earliest"',
+        tests=(TOPIC + "test_records_that_go_from_under_a_reader_are_an_error",),
+    ),
+    Mutant(
+        name="read-uncommitted-in-dask",
+        rule="1",
+        breaks="records of aborted transactions count",
+        file="jobs/streampipeline/kafka.py",
+        old='"isolation.level": "read_committed"',
+        new='"isolation.level": "read_uncommitted"',
+        tests=("tests/integration/test_dask_engine.py::test_ranges_end_behind_control_records",),
+    ),
+    Mutant(
+        name="read-uncommitted-in-flink",
+        rule="1",
+        breaks="records of aborted transactions count",
+        file="jobs/streampipeline/engines/flink/sql.py",
+        old='"properties.isolation.level": "read_committed"',
+        new='"properties.isolation.level": "read_uncommitted"',
+        tests=(SQL + "test_each_partition_is_read_from_its_offset",),
+    ),
+    Mutant(
+        name="group-default-offsets",
+        rule="5",
+        breaks="Flink starts at the offsets of its group, not at those of its assignment",
+        file="jobs/streampipeline/engines/flink/sql.py",
+        old='"scan.startup.mode": "specific-offsets"',
+        new='"scan.startup.mode": "group-offsets"',
+        tests=(SQL + "test_each_partition_is_read_from_its_offset",),
+    ),
+    Mutant(
+        name="origin-above-a-silent-partition",
+        rule="3",
+        breaks="what a partition of a CreateTime topic brings first lies before the origin",
+        file="jobs/streampipeline/start.py",
+        old="        if timestamp_type is TimestampType.CREATE_TIME:\n            return 0\n",
+        new="",
+        tests=(START + "test_the_origin_is_below_every_on_time_window",),
+    ),
+    Mutant(
+        name="frontier-of-another-generation",
+        rule="4",
+        breaks="windows are taken for published that another generation published",
+        file="jobs/streampipeline/decide/facts.py",
+        old="known = [p.frontier for p in observed.progress if p.generation == state.generation]",
+        new="known = [p.frontier for p in observed.progress]",
+        tests=("tests/unit/test_decide.py::test_progress_of_another_generation_sets_no_frontier",),
+    ),
+    Mutant(
+        name="start-at-another-generation",
+        rule="4",
+        breaks="an engine starts at the frontier of another generation",
+        file="jobs/streampipeline/engine_ground.py",
+        old="rows = [row for row in progress.values() if row.generation == action.generation]",
+        new="rows = list(progress.values())",
+        tests=(GROUND + "test_an_engine_starts_at_the_newest_frontier_of_its_generation",),
+    ),
+    Mutant(
+        name="progress-taken-back",
+        rule="4",
+        breaks="a restarted process pulls the frontier back",
+        file="jobs/streampipeline/progress.py",
+        old="        if known is None or row.frontier >= known.frontier:\n",
+        new="        if True:\n",
+        tests=("tests/unit/test_progress_table.py",),
+    ),
+    Mutant(
+        name="compacted-source-accepted",
+        rule="9",
+        breaks="a topic that forgets records is read",
+        file="operator/streampipeline_operator/preparation.py",
+        old='    if "compact" in settings["cleanup.policy"].value:\n',
+        new="    if False:\n",
+        tests=(TOPIC + "test_a_compacted_topic_is_refused",),
+    ),
+)
