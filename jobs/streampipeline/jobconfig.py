@@ -6,11 +6,13 @@ hold them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
 
+from streampipeline.api.definition import Definition
 from streampipeline.api.spec import Model, StreamPipelineSpec
 
 
@@ -56,6 +58,24 @@ class Origin(Model):
     offsets: dict[int, int]
 
 
+class Generation(Model):
+    """What windows that end after `boundary` (ms), up to the next generation's, are computed with."""
+
+    number: int
+    boundary: int
+    offsets: dict[int, int]
+    """Where its first engine began to read."""
+    definition: Definition
+    model_version: str = ""
+    """What the model must answer as; empty: anything."""
+
+
+class ServedGeneration(Generation):
+    """A generation and where its model answers."""
+
+    model_url: str
+
+
 class InfluxDbEndpoint(Model):
     """An InfluxDB 2 server and what to write there."""
 
@@ -98,6 +118,8 @@ class PipelineConfig(Model):
     """Path of a JSON object with the librdkafka properties that are secret (sasl.username, sasl.password)."""
     timestamp_type: TimestampType = TimestampType.LOG_APPEND_TIME
     model_url: str
+    model_version: str = ""
+    """What the model must answer as; empty: anything."""
 
     @property
     def disorder_ms(self) -> int:
@@ -128,6 +150,29 @@ class JobConfig(PipelineConfig):
     assignment: Assignment
     origin: Origin
     sink: SinkEndpoint
+    generations: tuple[ServedGeneration, ...] = ()
+    """Of repair and audit: all, oldest first. Empty: the assignment's is the only one."""
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The pipeline's windows from the origin on, divided by generation, in order of time."""
+        if not self.generations:
+            return (Span(self.origin.boundary, None, self),)
+        ends = [*(generation.boundary for generation in self.generations[1:]), None]
+        return tuple(
+            Span(max(each.boundary, self.origin.boundary), end, self._of(each))
+            for each, end in zip(self.generations, ends, strict=True)
+        )
+
+    def _of(self, generation: ServedGeneration) -> JobConfig:
+        changes = {
+            "spec": generation.definition.applied(self.spec),
+            "model_url": generation.model_url,
+            "model_version": generation.model_version,
+            "assignment": self.assignment.model_copy(update={"generation": generation.number}),
+            "generations": (),
+        }
+        return self.model_copy(update=changes)
 
     @classmethod
     def load(cls, path: Path) -> JobConfig:
@@ -137,3 +182,12 @@ class JobConfig(PipelineConfig):
     def dump(self) -> str:
         """The JSON that `load` reads."""
         return self.model_dump_json(by_alias=True, indent=1)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Windows that end after `after` and by `until` (None: without an end), ms, and how they are computed."""
+
+    after: int
+    until: int | None
+    config: JobConfig

@@ -265,7 +265,7 @@ def check_step(world: World, seen: Observed, before: State, decision: Decision) 
             assert action.until <= world.frontier()
     check_phase(world, seen, before, decision)
     assert len(after.hand_overs) <= 10
-    assert len(after.conditions) == 9
+    assert len(after.conditions) == 10
 
 
 def check_phase(world: World, seen: Observed, before: State, decision: Decision) -> None:

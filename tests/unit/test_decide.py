@@ -202,7 +202,7 @@ def in_resuming(**failover: int) -> Pipeline:
 def test_first_start_goes_step_by_step() -> None:
     pipeline = Pipeline(State.initial(START), Observed())
     pipeline.see()
-    assert len(pipeline.state.conditions) == 9
+    assert len(pipeline.state.conditions) == 10
     assert pipeline.condition("Ready")[0] == "Unknown"
     assert not pipeline.asked(FixOrigin)  # Kafka is not known to be up
     pipeline.see(kafka=UP, sink=UP, model=UP)
@@ -508,6 +508,7 @@ def test_with_use_default_a_dead_primary_is_taken_over_from_without_a_model() ->
     spec = pipeline.spec.model_dump(by_alias=True)
     spec["model"]["onUnavailable"] = {"policy": "UseDefault", "default": 1}
     pipeline.spec = StreamPipelineSpec.model_validate(spec)
+    pipeline.state = pipeline.state.model_copy(update={"generations": ()})  # it began with this spec
     pipeline.see(model=DOWN)
     assert pipeline.checks(20, 20, 20, 20) is Phase.NORMAL  # slowness is the model's
     pipeline.see(flink=DOWN)

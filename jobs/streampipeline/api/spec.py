@@ -319,6 +319,12 @@ class ModelRef(Model):
         default=None, description="A model server that is run for the pipeline."
     )
     external: ExternalModel | None = Field(default=None, description="A model server that runs elsewhere.")
+    version: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Version that the model must answer with; another one counts as no answer. Without it: "
+        "the one that it answers with when a generation of results begins. Change it to take up a model "
+        "that has changed behind its URL or image.",
+    )
     inputs: list[ColumnName] = Field(
         min_length=1, max_length=64, description="Names of the aggregates that the model is given."
     )

@@ -7,7 +7,7 @@ until the next look shows its result. An action that is no longer asked for is n
 from __future__ import annotations
 
 from streampipeline.api.spec import Model
-from streampipeline.jobconfig import Assignment, EngineName
+from streampipeline.jobconfig import Assignment, EngineName, Generation, Origin
 
 
 class FixOrigin(Model):
@@ -20,14 +20,20 @@ class PlanStart(Model):
     engine: EngineName
     epoch: int
     generation: int
+    begin: Origin | None = None
+    """Where the generation began: the boundary as long as it has no progress. None: the pipeline's origin."""
     accept_loss: bool = False
     """Start from the log start where retention has passed the start position."""
+    clear: bool = False
+    """Remove all points of windows that end after the boundary before it is answered: nothing may write."""
 
 
 class RunEngine(Model):
     """Make its token and start its job, unless a job of this epoch exists, in whatever state."""
 
     assignment: Assignment
+    generation: Generation | None = None
+    """What it computes."""
 
 
 class StopEngine(Model):

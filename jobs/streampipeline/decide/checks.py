@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from streampipeline.api.spec import Failover
 from streampipeline.decide.facts import START_GRACE_MS, Running, flink_status, healing, shared_failure
+from streampipeline.decide.generations import settle
 from streampipeline.decide.state import Checks, Phase, State
 from streampipeline.decide.turn import Turn
 
@@ -64,7 +65,7 @@ def check(turn: Turn) -> None:
     latencies, resumes = state.checks.latencies, state.checks.resumes
     latency = turn.observed.latency_ms
     judged = shared_failure(turn.observed) is None and not healing(turn.observed, state, turn.now)
-    if latency is not None and judged and not _backlog(turn, latency):
+    if latency is not None and judged and not _backlog(turn, latency) and not settle(turn):
         latencies = (*latencies, latency)[-(failover.violations + 1) :]
         resumes = resumes + 1 if in_fallback and cluster_up and resumable_latency(turn) else 0
     turn.set(checks=Checks(at=turn.now, latencies=latencies, resumes=resumes))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from streampipeline.api.spec import StreamPipelineSpec
+from streampipeline.decide import generations
 from streampipeline.decide.events import seconds
 from streampipeline.decide.facts import Running, Status, dask_status, flink_status, shared_failure
 from streampipeline.decide.observed import RETENTION_PASSED, Health, Observed, PlanFailed, Probe
@@ -31,6 +32,7 @@ def conditions(observed: Observed, state: State, now: int, spec: StreamPipelineS
         "LatencyWithinObjective": _latency(observed, spec),
         "Exact": _exact(observed, state),
         "Fenced": _fenced(observed, state),
+        "GenerationCurrent": _generation(observed, state, spec),
     }
     return tuple(_condition(name, verdict, state, now) for name, verdict in verdicts.items())
 
@@ -46,7 +48,7 @@ def _probe(name: str, probe: Probe) -> Verdict:
     if probe.up:
         return TRUE, f"{name}Answers", ""
     if probe.health is Health.DOWN:
-        return FALSE, f"{name}Down", probe.message
+        return FALSE, f"{name}Changed" if probe.version else f"{name}Down", probe.message
     return UNKNOWN, f"{name}NotProbed", probe.message
 
 
@@ -74,6 +76,8 @@ def _ready(observed: Observed, state: State, now: int, spec: StreamPipelineSpec)
         return FALSE, "Suspended", "spec.suspend is set"
     if state.halt is not None:
         return FALSE, RETENTION_PASSED, _gone(state.halt.records_gone)
+    if state.change is not None:
+        return FALSE, "GenerationChanging", _changing(state)
     failure = shared_failure(observed)
     within, reason, message = _latency(observed, spec)
     if failure is not None:
@@ -128,6 +132,9 @@ def _exact(observed: Observed, state: State) -> Verdict:
         return FALSE, "LossAccepted", f"the loss of {state.lost_records} records was accepted"
     if state.windows_cut:
         return FALSE, "RepairCut", f"{state.windows_cut} windows cannot be repaired: records are gone"
+    if observed.repairs.unscorable:
+        gone = f"{observed.repairs.unscorable} repairs of older generations could not be made"
+        return FALSE, "ModelGone", f"{gone}: their model does not answer any more, or as another version"
     if observed.dropped:
         return FALSE, "RecordsDropped", "an engine dropped records beyond the timestamp disorder"
     return TRUE, "NothingLost", ""
@@ -139,3 +146,19 @@ def _fenced(observed: Observed, state: State) -> Verdict:
     if any(not retiring.fenced for retiring in state.retiring):
         return UNKNOWN, "RetirementPending", "a retired engine's writes are not yet known to be over"
     return TRUE, "TokensRevoked", ""
+
+
+def _changing(state: State) -> str:
+    return f"generation {state.generation} is stopped, generation {state.generation + 1} follows"
+
+
+def _generation(observed: Observed, state: State, spec: StreamPipelineSpec) -> Verdict:
+    """Results are computed as the spec in force says."""
+    if state.change is not None:
+        return FALSE, "GenerationChanging", _changing(state)
+    if not generations.asked(state, spec):
+        return TRUE, "GenerationInForce", ""
+    if state.suspended:
+        return FALSE, "GenerationWaits", "the next generation begins when spec.suspend is no longer set"
+    waits = generations.waits_for(observed, state, spec) or "the next decision"
+    return FALSE, "GenerationWaits", f"generation {state.generation} goes on; the next one waits for {waits}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streampipeline.api.spec import StreamPipelineSpec
+from streampipeline.decide import generations
 from streampipeline.decide.actions import Action
 from streampipeline.decide.conditions import conditions
 from streampipeline.decide.effects import actions_for, rewind_pending
@@ -37,15 +38,17 @@ def decide(observed: Observed, state: State, now: int, spec: StreamPipelineSpec)
     _follow_retirements(turn)
     # A ground counts from its own start: what was known before stays true.
     turn.set(windows_cut=max(turn.state.windows_cut, observed.repairs.cut))
+    generations.adopt(turn)
     if spec.suspend:
         _suspend(turn)
     else:
         _unsuspend(turn)
+        generations.follow(turn)
         if not _frozen(turn):
             _take_plan(turn)
             if turn.state.halt is not None:
                 _halted(turn)
-            else:
+            elif turn.state.change is None:
                 step(turn)
     turn.set(conditions=conditions(observed, turn.state, now, spec))
     return Decision(turn.state, actions_for(observed, turn.state, spec), tuple(turn.events))
@@ -77,6 +80,7 @@ def cold(state: State, now: int) -> State:
         "checks": fresh.checks,
         "backoff": fresh.backoff,
         "wanted": None,
+        "change": None,
         "flink": None,
         "dask": None,
         "active": None,
@@ -146,7 +150,7 @@ def _rewind(turn: Turn, offset: int) -> None:
 def _suspend(turn: Turn) -> None:
     if turn.state.suspended:
         return
-    turn.set(suspended=True, wanted=None, halt=None, frozen_since=None, backoff=Backoff())
+    turn.set(suspended=True, wanted=None, change=None, halt=None, frozen_since=None, backoff=Backoff())
     turn.retire(EngineName.FLINK)
     turn.retire(EngineName.DASK)
     turn.change_hand_over(abandoned=turn.now)
@@ -162,7 +166,7 @@ def _unsuspend(turn: Turn) -> None:
 
 def _frozen(turn: Turn) -> bool:
     """Whether a shared failure stops everything; at its end all clocks are moved on by its length."""
-    failure, since = blocked(turn.observed, turn.spec), turn.state.frozen_since
+    failure, since = blocked(turn.observed, turn.state, turn.spec), turn.state.frozen_since
     if failure is not None and since is None:
         turn.set(frozen_since=turn.now)
         if turn.state.phase is Phase.STARTUP:
@@ -181,6 +185,7 @@ def _thaw(turn: Turn, length: int) -> None:
         phase=timers.phase + length,
         primary_down=None if timers.primary_down is None else timers.primary_down + length,
         dask_down=None if timers.dask_down is None else timers.dask_down + length,
+        settling=None if timers.settling is None else timers.settling + length,
         thawed=turn.now,
     )
     for engine in (EngineName.FLINK, EngineName.DASK):
@@ -203,6 +208,9 @@ def _take_plan(turn: Turn) -> None:
     if plan is None or wanted is None or (plan.engine, plan.epoch) != (wanted.engine, wanted.epoch):
         return
     if isinstance(plan, StartPlan):
+        if not generations.may_take(turn):
+            return
+        generations.take(turn, plan)
         turn.retire(plan.engine)
         turn.set_live(plan.engine, Live(assignment=plan.assignment(turn.state.generation), at=turn.now))
         turn.set(wanted=None)
@@ -234,6 +242,6 @@ def _halted(turn: Turn) -> None:
         turn.set(halt=None)
     elif accept is not None and accept != turn.state.accepted_loss:
         turn.set(halt=None, accepted_loss=accept, lost_records=turn.state.lost_records + halt.records_gone)
-        turn.want(wanted.engine, accept_loss=True)
+        turn.want(wanted.engine, accept_loss=True, clear=wanted.clear)
         turn.set_timers(phase=turn.now)
         turn.say("LossAccepted", f"goes on without {halt.records_gone} records: {accept}", warning=True)

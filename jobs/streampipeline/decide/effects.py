@@ -16,7 +16,7 @@ from streampipeline.decide.facts import (
 )
 from streampipeline.decide.observed import JobState, Observed
 from streampipeline.decide.state import Phase, State
-from streampipeline.jobconfig import EngineName
+from streampipeline.jobconfig import EngineName, Origin
 
 
 def actions_for(observed: Observed, state: State, spec: StreamPipelineSpec) -> tuple[act.Action, ...]:
@@ -55,9 +55,15 @@ def _places(observed: Observed, state: State, spec: StreamPipelineSpec) -> list[
     ]
 
 
+def begin_of(state: State) -> Origin | None:
+    """Where the newest generation began; None: where the pipeline did."""
+    newest = state.newest
+    return None if newest is None else Origin(boundary=newest.boundary, offsets=newest.offsets)
+
+
 def _starts(observed: Observed, state: State, spec: StreamPipelineSpec) -> list[act.Action]:
     asked: list[act.Action] = []
-    if not state.suspended and blocked(observed, spec) is None:
+    if not state.suspended and blocked(observed, state, spec) is None:
         if state.origin is None:
             asked.append(act.FixOrigin())
         elif state.wanted is not None and state.halt is None:
@@ -67,7 +73,9 @@ def _starts(observed: Observed, state: State, spec: StreamPipelineSpec) -> list[
                     engine=wanted.engine,
                     epoch=wanted.epoch,
                     generation=state.generation,
+                    begin=begin_of(state),
                     accept_loss=wanted.accept_loss,
+                    clear=wanted.clear,
                 )
             )
     for live in (state.flink, state.dask):
@@ -75,7 +83,8 @@ def _starts(observed: Observed, state: State, spec: StreamPipelineSpec) -> list[
         if live is None or live.seen:
             continue
         if live.assignment.engine is EngineName.DASK or observed.flink.up:
-            asked.append(act.RunEngine(assignment=live.assignment))
+            computed = state.numbered(live.assignment.generation)
+            asked.append(act.RunEngine(assignment=live.assignment, generation=computed))
     return asked
 
 

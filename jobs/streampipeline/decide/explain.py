@@ -21,6 +21,9 @@ def headline(state: State, observed: Observed, now: int) -> str:
     if state.halt is not None:
         gone = f"{state.halt.records_gone} records are gone from the topic"
         return f"Stopped for {duration(now - state.halt.since)}: {gone}"
+    if state.change is not None:
+        stopped = f"{NAMES[state.change.engine]} was stopped, generation {state.generation + 1} follows"
+        return f"Changing generations for {duration(now - state.change.since)}: {stopped}"
     failure = shared_failure(observed)
     active = f"{NAMES[state.active]} active" if state.active else "no engine active"
     if failure is not None:
@@ -65,7 +68,7 @@ def explain(observed: Observed, state: State, now: int, spec: StreamPipelineSpec
             would="Kafka, the sink or the model down or not probed: nothing switches",
         )
     ]
-    free = failure is None and state.halt is None and not state.suspended
+    free = failure is None and state.halt is None and not state.suspended and state.change is None
     if state.phase in (Phase.STARTUP, Phase.NORMAL):
         rules += _takeover_rules(observed, state, now, spec, free)
     if state.phase is Phase.FALLBACK:

@@ -62,6 +62,11 @@ def _first_not_up(named: dict[str, tuple[Health, str]]) -> str | None:
     return None
 
 
+def without_model(observed: Observed) -> str | None:
+    """As `shared_failure`, the model left out."""
+    return _first_not_up(_named(observed))
+
+
 def shared_failure(observed: Observed) -> str | None:
     """What both engines need and is not known to be up, in words; None: all up.
 
@@ -70,15 +75,17 @@ def shared_failure(observed: Observed) -> str | None:
     return _first_not_up(_named(observed) | {"the model": (observed.model.health, observed.model.message)})
 
 
-def blocked(observed: Observed, spec: StreamPipelineSpec) -> str | None:
+def blocked(observed: Observed, state: State, spec: StreamPipelineSpec) -> str | None:
     """The shared failure that no switch of engines would help against; it stops every clock and transition.
 
-    A model that is down blocks only under the policy Wait: with UseDefault the other engine would publish,
-    so a dead primary is still taken over from.
+    A model that is down blocks under the policy Wait, and before the first start, which notes its version.
+    With UseDefault the other engine would publish, so a dead primary is still taken over from. In a change of
+    generation the model that goes does not matter any more.
     """
-    if spec.model.on_unavailable.policy is UnavailablePolicy.WAIT:
-        return shared_failure(observed)
-    return _first_not_up(_named(observed))
+    newest = state.newest
+    model = (newest.definition.model if newest else spec.model).on_unavailable
+    needed = newest is None or model.policy is UnavailablePolicy.WAIT
+    return shared_failure(observed) if needed and state.change is None else without_model(observed)
 
 
 def job_state(observed: Observed, live: Live) -> JobState:
@@ -107,10 +114,12 @@ def own_frontier(observed: Observed, state: State, live: Live) -> int:
 
 
 def frontier(observed: Observed, state: State) -> int | None:
-    """The pipeline's: newest committed of this generation, or where an engine or itself began."""
+    """The pipeline's: newest committed of this generation, or where an engine, it or the pipeline began."""
     known = [p.frontier for p in observed.progress if p.generation == state.generation]
     known += [live.assignment.boundary for live in (state.flink, state.dask) if live]
     known += [retiring.assignment.boundary for retiring in state.retiring]
+    if state.newest is not None:
+        known.append(state.newest.boundary)
     if state.origin is not None:
         known.append(state.origin.boundary)
     return max(known, default=None)

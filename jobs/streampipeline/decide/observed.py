@@ -22,6 +22,8 @@ class Probe(Model):
 
     health: Health = Health.UNKNOWN
     message: str = ""
+    version: str = ""
+    """Of a model that answered."""
 
     @property
     def up(self) -> bool:
@@ -81,6 +83,8 @@ class Repairs(Model):
     """Number of the last `RewindRepairs` that was carried out."""
     cut: int = 0
     """Windows that could not be repaired because retention has cut their records."""
+    unscorable: int = 0
+    """Requests for windows of an older generation whose model is gone."""
 
 
 class StartPlan(Model):
@@ -136,6 +140,9 @@ class Observed(Model):
     kafka: Probe = Probe()
     sink: Probe = Probe()
     model: Probe = Probe()
+    """Of the newest generation; one that answers as another version is down. Before: of the spec."""
+    next_model: Probe = Probe()
+    """The spec's, where that differs from the newest generation."""
     flink: Probe = Probe()
     """Flink's cluster, not its job."""
     dask: Probe = Probe()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from streampipeline.api.spec import Model
-from streampipeline.jobconfig import Assignment, EngineName, Origin
+from streampipeline.jobconfig import Assignment, EngineName, Generation, Origin
 
 
 class Phase(StrEnum):
@@ -34,6 +34,8 @@ class Wanted(Model):
     engine: EngineName
     epoch: int
     accept_loss: bool = False
+    clear: bool = False
+    """A change of generation: nothing may write now, and what stands above the boundary goes."""
 
 
 class Live(Model):
@@ -74,6 +76,8 @@ class Timers(Model):
     """End of the last shared failure."""
     backlog: int | None = None
     """End of the last one that was long enough to leave a backlog."""
+    settling: int | None = None
+    """When a generation's first engine was assigned: until it has caught up, latency is not judged."""
 
 
 class Checks(Model):
@@ -84,6 +88,13 @@ class Checks(Model):
     """Latencies of the newest checks, oldest first."""
     resumes: int = 0
     """Checks in a row in which resuming was possible."""
+
+
+class Change(Model):
+    """A change of generation under way: the engine that goes on is stopped first."""
+
+    engine: EngineName
+    since: int
 
 
 class Backoff(Model):
@@ -144,6 +155,10 @@ class State(Model):
     epoch: int = 0
     """The last one given out."""
     generation: int = 1
+    """Number of the newest."""
+    generations: tuple[Generation, ...] = ()
+    """Oldest first; empty before the first assignment."""
+    change: Change | None = None
     origin: Origin | None = None
     wanted: Wanted | None = None
     flink: Live | None = None
@@ -179,6 +194,15 @@ class State(Model):
     def live(self, engine: EngineName) -> Live | None:
         """The engine's assignment in force."""
         return self.flink if engine is EngineName.FLINK else self.dask
+
+    @property
+    def newest(self) -> Generation | None:
+        """The generation in force; None before the first assignment."""
+        return self.generations[-1] if self.generations else None
+
+    def numbered(self, number: int) -> Generation | None:
+        """The generation of that number."""
+        return next((each for each in self.generations if each.number == number), None)
 
     def condition(self, name: str) -> Condition | None:
         """The condition of that type."""

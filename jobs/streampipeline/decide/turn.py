@@ -75,10 +75,11 @@ class Turn:
         if self.state.active is not engine:
             self.set(active=engine, active_since=None if engine is None else self.now)
 
-    def want(self, engine: EngineName, accept_loss: bool = False) -> int:
+    def want(self, engine: EngineName, accept_loss: bool = False, clear: bool = False) -> int:
         """Ask for a start; returns the new epoch, greater than any before, of a recreated pipeline too."""
         epoch = max(self.state.epoch + 1, self.now // 1000)
-        self.set(epoch=epoch, wanted=Wanted(engine=engine, epoch=epoch, accept_loss=accept_loss))
+        wanted = Wanted(engine=engine, epoch=epoch, accept_loss=accept_loss, clear=clear)
+        self.set(epoch=epoch, wanted=wanted)
         return epoch
 
     def retire(self, engine: EngineName) -> None:
