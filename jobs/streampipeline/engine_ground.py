@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from streampipeline import start
+from streampipeline.api.spec import ModelRef, StreamPipelineSpec
 from streampipeline.decide import Observed, State
 from streampipeline.decide import actions as act
 from streampipeline.decide.facts import frontier
@@ -22,7 +24,16 @@ from streampipeline.decide.observed import (
     Writer,
 )
 from streampipeline.engines.flink import sql
-from streampipeline.jobconfig import Assignment, EngineName, JobConfig, Origin, PipelineConfig, SinkEndpoint
+from streampipeline.jobconfig import (
+    Assignment,
+    EngineName,
+    Generation,
+    JobConfig,
+    Origin,
+    PipelineConfig,
+    ServedGeneration,
+    SinkEndpoint,
+)
 from streampipeline.kafka import consumer
 from streampipeline.offsets import OffsetLookup
 from streampipeline.place import Place
@@ -42,6 +53,7 @@ class EngineGround:
     """Implements `ground.Ground`. `sink`: where points go; `token_file` is replaced by each job's own.
 
     `engines`: the configuration as engines are told it, where paths of secrets differ from this process's.
+    `model_url`: where the model of a generation answers (None: where that of `config` does).
     """
 
     def __init__(
@@ -52,6 +64,7 @@ class EngineGround:
         sink_admin: SinkAdmin,
         *,
         engines: PipelineConfig | None = None,
+        model_url: Callable[[ModelRef], str] | None = None,
     ) -> None:
         self._config = config
         self._engines = engines or config
@@ -67,8 +80,15 @@ class EngineGround:
         self._repair_lock = threading.Lock()
         self._planner = PipelineProbe(config)
         self._planner_lock = threading.Lock()
-        self._sight = Sight(config, place, sink_admin)
+        self._model_url = model_url or (lambda _: config.model_url)
+        self._sight = Sight(config, place, sink_admin, self._model_url)
         self.controls = Controls()
+
+    def follow(self, spec: StreamPipelineSpec) -> None:
+        """Another spec is in force: of the same source, windows and sink."""
+        self._config = self._config.model_copy(update={"spec": spec})
+        self._engines = self._engines.model_copy(update={"spec": spec})
+        self._sight.follow(spec)
 
     @property
     def look(self) -> PipelineLook:
@@ -88,6 +108,7 @@ class EngineGround:
             running=self._place.repairing(),
             rewound=self._rewound,
             cut=self._place.windows_cut(),
+            unscorable=self._place.repairs_unscorable(),
         )
         return self._sight.observed(state).model_copy(
             update={
@@ -112,8 +133,8 @@ class EngineGround:
                     self._origin = start.origin(self._config)
             case act.PlanStart():
                 self._plan_start(action)
-            case act.RunEngine(assignment=assignment):
-                self._run_engine(assignment)
+            case act.RunEngine(assignment=assignment, generation=generation):
+                self._run_engine(assignment, generation)
             case act.StopEngine(engine=engine, epoch=epoch):
                 self._stop_engine(engine, epoch)
             case act.Revoke(engine=engine, epoch=epoch):
@@ -139,7 +160,22 @@ class EngineGround:
         # The state is the last look's: an origin that was stored since is known here only.
         origin = state.origin or self._origin
         assert origin is not None
-        self._plan = self._planned(action, state, origin)
+        plan = self._planned(action, state, origin)
+        if action.clear and isinstance(plan, StartPlan):
+            self._clear(plan)
+        self._plan = plan
+
+    def _clear(self, plan: StartPlan) -> None:
+        """Remove what the old generation's engine has written of windows that will be the new one's."""
+        window = self._config.spec.window
+        first = plan.boundary - window.size_ms + window.slide_ms
+        # A leading dot: it is not shown to engines.
+        token = self._place.files.here / f".{plan.epoch}-clear.token"
+        if not self._place.health().up:
+            # Somebody else may lead by now, and have started the engine.
+            raise RuntimeError("points are removed only where the place is known to answer")
+        self._sink_admin.clear(self._config.pipeline, first, epoch=plan.epoch, token_file=token)
+        log.info("sink.cleared", above=plan.boundary, epoch=plan.epoch)
 
     def _planned(self, action: act.PlanStart, state: State, origin: Origin) -> StartPlan | PlanFailed:
         try:
@@ -147,14 +183,15 @@ class EngineGround:
                 progress, repaired = self._planner.progress(), self._planner.repairs_committed()
             rows = [row for row in progress.values() if row.generation == action.generation]
             newest = max(rows, key=lambda row: (row.frontier, row.epoch), default=None)
-            boundary = newest.frontier if newest else origin.boundary
+            begin = action.begin or origin
+            boundary = newest.frontier if newest else begin.boundary
             started = self._started(newest.engine, newest.epoch, state) if newest else None
             offsets = start.start_offsets(
                 self._config,
                 origin,
                 frontier=boundary,
                 set_by=newest.engine if newest else None,
-                started=started or origin.offsets,
+                started=started or begin.offsets,
             )
             return StartPlan(
                 engine=action.engine,
@@ -198,39 +235,61 @@ class EngineGround:
 
     # Engines
 
-    def job_config(self, assignment: Assignment, origin: Origin, token: str) -> JobConfig:
+    def job_config(
+        self, assignment: Assignment, origin: Origin, token: str, generation: Generation | None
+    ) -> JobConfig:
         """The content of the file of one assignment; `token`: path of its token as the engine sees it."""
         sink = self._sink
         endpoint = SinkEndpoint(
             influxdb=sink.influxdb.model_copy(update={"token_file": token}) if sink.influxdb else None,
             parquet=sink.parquet.model_copy(update={"token_file": token}) if sink.parquet else None,
         )
-        return JobConfig(**dict(self._engines), assignment=assignment, origin=origin, sink=endpoint)
+        changes = dict(self._engines)
+        if generation is not None:
+            changes["spec"] = generation.definition.applied(self._engines.spec)
+            changes["model_url"] = self._model_url(generation.definition.model)
+            changes["model_version"] = generation.model_version
+        return JobConfig(**changes, assignment=assignment, origin=origin, sink=endpoint)
 
-    def _prepare_job(self, assignment: Assignment) -> JobConfig:
+    def reader_config(self, assignment: Assignment, state: State, token: str) -> JobConfig:
+        """As `job_config`, for who recomputes windows of any generation: repair and audit."""
+        assert state.origin is not None
+        newest = state.numbered(assignment.generation)
+        served = [
+            ServedGeneration(**dict(each), model_url=self._model_url(each.definition.model))
+            for each in state.generations
+        ]
+        config = self.job_config(assignment, state.origin, token, newest)
+        return config.model_copy(update={"generations": tuple(served)})
+
+    def _prepare_job(self, assignment: Assignment, generation: Generation | None) -> JobConfig:
         """Issue the token, write the job's file, and let its engine see both."""
         assert self._state is not None
         assert self._state.origin is not None
         engine, epoch, files = assignment.engine, assignment.epoch, self._place.files
         token = files.token(engine, epoch)
         self._tokens.issue(epoch, engine, token)
-        config = self.job_config(assignment, self._state.origin, files.seen(token))
+        seen = files.seen(token)
+        if engine is EngineName.REPAIR:
+            config = self.reader_config(assignment, self._state, seen)
+        else:
+            config = self.job_config(assignment, self._state.origin, seen, generation)
         write_secret(files.config(engine, epoch), config.dump())
         self._place.deliver(engine, epoch)
         return config
 
-    def _run_engine(self, assignment: Assignment) -> None:
+    def _run_engine(self, assignment: Assignment, generation: Generation | None) -> None:
         epoch = assignment.epoch
         if assignment.engine is EngineName.DASK:
             dask = self._place.dask()
             if epoch not in dask.drivers and dask.up:
-                self._prepare_job(assignment)
+                self._prepare_job(assignment, generation)
                 self._place.start_driver(epoch)
             return
         name = sql.name_of_job(self._config.uid, epoch)
         if any(job.name == name for job in self._place.jobmanager.jobs()):
             return
-        config = self._prepare_job(assignment)
+        config = self._prepare_job(assignment, generation)
         file = self._place.files.seen(self._place.files.config(EngineName.FLINK, epoch))
         started = time.monotonic()
         job_id = self._place.gateway.submit(sql.session_properties(config), sql.statements(config, file))
@@ -288,7 +347,7 @@ class EngineGround:
             live = state.flink or state.dask
             if live is None:
                 return
-            self._prepare_job(live.assignment.model_copy(update={"engine": EngineName.REPAIR}))
+            self._prepare_job(live.assignment.model_copy(update={"engine": EngineName.REPAIR}), None)
             self._place.start_repair(live.assignment.epoch, until)
             self._repair_ended = time.monotonic()
 

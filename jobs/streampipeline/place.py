@@ -114,6 +114,10 @@ class Place(Protocol):
         """End the pass that runs, if any."""
         ...
 
+    def repairs_unscorable(self) -> int:
+        """Repairs of older generations that the passes ended so far could not make: their model is gone."""
+        ...
+
     def windows_cut(self) -> int:
         """Windows that the repair passes ended so far could not repair: their records are gone."""
         ...

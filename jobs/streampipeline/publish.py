@@ -67,18 +67,30 @@ class Publisher:
 
     @classmethod
     def open(
-        cls, config: JobConfig, *, source: EngineName, should_stop: Callable[[], bool] = lambda: False
+        cls,
+        config: JobConfig,
+        *,
+        source: EngineName,
+        should_stop: Callable[[], bool] = lambda: False,
+        must_score: bool = False,
     ) -> Self:
         """Neither model, broker nor sink need be up yet.
 
-        `should_stop` ends waiting (Stopped); it is asked from the thread that publishes. Raises Fenced when
-        the token file is gone, ValueError when the spec cannot be published.
+        `should_stop` ends waiting (Stopped); it is asked from the thread that publishes. `must_score`:
+        publish raises ModelUnavailable, and writes nothing, when the model does not answer. Raises Fenced
+        when the token file is gone, ValueError when the spec cannot be published.
         """
         points_schema(config.spec)
         return cls(
             config,
             source,
-            Scorer(config.spec.model, config.model_url, should_stop),
+            Scorer(
+                config.spec.model,
+                config.model_url,
+                should_stop,
+                version=config.model_version,
+                must_answer=must_score,
+            ),
             RequestWriter(config, should_stop),
             open_sink(config),
             should_stop,

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from streampipeline import windows
 from streampipeline.decode import Decoder
 from streampipeline.job_file import load_when_there
-from streampipeline.jobconfig import EngineName, JobConfig, TimestampType
+from streampipeline.jobconfig import EngineName, JobConfig, Span, TimestampType
 from streampipeline.kafka import admin, consumer
 from streampipeline.logs import configure
 from streampipeline.offsets import TIMEOUT_SECONDS, Found, OffsetLookup
@@ -45,6 +45,7 @@ from streampipeline.repair_plan import (
     whole_from,
 )
 from streampipeline.requests import PARTITION, RepairReason, RepairRequest, RequestWriter
+from streampipeline.score import ModelUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +77,8 @@ class RepairReport:
     """Requests that cannot be repaired any more: retention has deleted a part of what the windows held."""
     first_cut: list[tuple[str, int, int]] = field(default_factory=list)
     """(reason, from, to) of the first of them."""
+    unscorable: int = 0
+    """Requests whose windows keep what they have: their generation's model is gone."""
 
 
 class RequestReader:
@@ -140,27 +143,23 @@ def _request(value: bytes | None) -> RepairRequest | None:
 class Repair:
     """Repairs requested windows of one pipeline. Not for use by several threads."""
 
-    def __init__(
-        self, config: JobConfig, publisher: Publisher, should_stop: Callable[[], bool] = lambda: False
-    ) -> None:
-        self._config = config
-        self._publisher = publisher
+    def __init__(self, config: JobConfig, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Raises Fenced when the token is gone."""
         self._should_stop = should_stop
-        self._lookup = OffsetLookup(config)
-        self._decoder = Decoder.of(config.spec, config.avro_schema)
         self._requests = RequestReader(config)
         self._reader = RangeReader(config, group=config.group(EngineName.REPAIR), should_stop=should_stop)
-        times = config.spec.source.event_time
-        self._bounds = {
-            "max_future_ms": times.max_future_seconds * 1000,
-            "max_lateness_ms": times.max_lateness_seconds * 1000,
-            "disorder_ms": config.disorder_ms,
-        }
+        newest = len(config.spans) - 1
+        self._spans = [
+            SpanRepair(span, self._reader, should_stop, replaced=index < newest)
+            for index, span in enumerate(config.spans)
+        ]
 
     def close(self) -> None:
         """Leave the broker."""
         self._requests.close()
         self._reader.close()
+        for span in self._spans:
+            span.close()
 
     def run_once(self, until: int) -> RepairReport:
         """Repair every request at hand whose windows end at or below `until` (ms), then commit.
@@ -182,24 +181,69 @@ class Repair:
         self, batch: list[tuple[int, RepairRequest | None]], until: int, report: RepairReport
     ) -> int | None:
         """Repair one batch. Returns the offset of its first request that is not ready."""
+        not_ready: set[int] = set()
+        failed = report.cut + report.unscorable
+        for span in self._spans:
+            not_ready |= span.repair(batch, until, report)
+        report.not_ready += len(not_ready)
+        ready = sum(1 for offset, request in batch if request and offset not in not_ready)
+        report.requests += max(0, ready - (report.cut + report.unscorable - failed))
+        return min(not_ready, default=None)
+
+
+class SpanRepair:
+    """Repairs the windows of one generation, with what that generation computes."""
+
+    def __init__(
+        self, span: Span, reader: RangeReader, should_stop: Callable[[], bool], *, replaced: bool
+    ) -> None:
+        """`replaced`: another generation has followed, and its model may be gone. Raises Fenced."""
+        self._span = span
+        self._config = config = span.config
+        self._reader = reader
+        self._publisher = Publisher.open(
+            config, source=EngineName.REPAIR, should_stop=should_stop, must_score=replaced
+        )
+        self._lookup = OffsetLookup(config)
+        self._decoder = Decoder.of(config.spec, config.avro_schema)
+        times = config.spec.source.event_time
+        self._bounds = {
+            "max_future_ms": times.max_future_seconds * 1000,
+            "max_lateness_ms": times.max_lateness_seconds * 1000,
+            "disorder_ms": config.disorder_ms,
+        }
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._publisher.close()
+
+    def repair(
+        self, batch: list[tuple[int, RepairRequest | None]], until: int, report: RepairReport
+    ) -> set[int]:
+        """Repair the part of each request that is this generation's. Returns offsets of those not ready.
+
+        Raises as `Repair.run_once`.
+        """
         window = self._config.spec.window
-        first_not_ready: int | None = None
+        not_ready: set[int] = set()
         ready: list[tuple[RepairRequest, Starts]] = []
         for offset, request in batch:
             if request is None:
                 continue
-            starts = starts_of(request.start, request.end, window, after=self._config.origin.boundary)
+            starts = starts_of(
+                request.start, request.end, window, after=self._span.after, until=self._span.until
+            )
             if not is_ready(starts, window, until):
-                report.not_ready += 1
-                first_not_ready = offset if first_not_ready is None else first_not_ready
-            elif starts is None:
-                report.requests += 1
-            else:
+                not_ready.add(offset)
+            elif starts is not None:
                 ready.append((request, starts))
         for cluster in clusters(self._whole(ready, report), window, **self._bounds):
-            self._repair_cluster(cluster, report)
-            report.requests += cluster.requests
-        return first_not_ready
+            try:
+                self._repair_cluster(cluster, report)
+            except ModelUnavailable as error:
+                report.unscorable += cluster.requests
+                log.error("repair.unscorable", requests=cluster.requests, error=str(error))
+        return not_ready
 
     def _whole(
         self, ready: list[tuple[RepairRequest, Starts]], report: RepairReport
@@ -310,8 +354,7 @@ def run(
 
     Raises what `Repair.run_once` raises but Stopped.
     """
-    publisher = Publisher.open(config, source=EngineName.REPAIR, should_stop=stop.is_set)
-    repair = Repair(config, publisher, stop.is_set)
+    repair = Repair(config, stop.is_set)
     try:
         while not stop.is_set():
             report = repair.run_once(until)
@@ -327,7 +370,6 @@ def run(
         log.info("repair.stopped")
     finally:
         repair.close()
-        publisher.close()
 
 
 def main() -> int:

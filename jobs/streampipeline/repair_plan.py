@@ -24,11 +24,13 @@ class Starts:
     last: int
 
 
-def starts_of(start: int, end: int, window: Window, *, after: int) -> Starts | None:
-    """Windows that hold an instant of [start, end) and end after `after` (the origin); None: none does."""
+def starts_of(start: int, end: int, window: Window, *, after: int, until: int | None = None) -> Starts | None:
+    """Windows that hold an instant of [start, end), end after `after` and by `until`; None: none does."""
     slide, size = window.slide_ms, window.size_ms
     first = max(align_up(start - size + 1, slide), align_up(after - size + 1, slide))
     last = align_down(end - 1, slide)
+    if until is not None:
+        last = min(last, align_down(until - size, slide))
     return Starts(first, last) if first <= last else None
 
 

@@ -6,6 +6,8 @@ written. A 4xx is told apart in the log (`ModelRefused`: the request or the mode
 will not help) but treated the same: with `Wait` the pipeline stands still, visibly, and goes on by itself
 once the right model is deployed; with `UseDefault` the windows get the default, are marked, and are
 repaired later.
+
+An answer of another version than the generation's is *unavailable* too: each window has one model.
 """
 
 from __future__ import annotations
@@ -48,6 +50,18 @@ class ModelRefused(ModelUnavailable):
     """The model answered 4xx: this request will not work before the model or the spec is changed."""
 
 
+class ModelChanged(ModelUnavailable):
+    """The model answered as another version than the generation's."""
+
+
+def changed(found: str, wanted: str) -> str:
+    """What to say of a model that is not the generation's."""
+    return (
+        f"the model answers as {found}, and the generation has {wanted}: put that back, "
+        "or take the new one up with spec.model.version"
+    )
+
+
 @dataclass(frozen=True)
 class _Reply:
     predictions: list[int] | list[float]
@@ -58,8 +72,20 @@ class _Reply:
 class Scorer:
     """Scores windows in batches. Not for use by several threads."""
 
-    def __init__(self, model: ModelRef, url: str, should_stop: Callable[[], bool]) -> None:
-        """`url`: of the model server, without `/predict`. Raises ValueError: UseDefault without a default."""
+    def __init__(
+        self,
+        model: ModelRef,
+        url: str,
+        should_stop: Callable[[], bool],
+        *,
+        version: str = "",
+        must_answer: bool = False,
+    ) -> None:
+        """`url`: of the model server, without `/predict`. Raises ValueError: UseDefault without a default.
+
+        `version`: what it must answer as (empty: anything). `must_answer`: neither wait for the model nor do
+        without it: `score` raises ModelUnavailable after the spec's attempts.
+        """
         if (
             model.on_unavailable.policy is UnavailablePolicy.USE_DEFAULT
             and model.on_unavailable.default is None
@@ -69,6 +95,8 @@ class Scorer:
         self._url = url.rstrip("/") + "/predict"
         self._should_stop = should_stop
         self._default = model.on_unavailable.default
+        self._version = version
+        self._must_answer = must_answer
         self._integer = model.output_type is OutputType.INTEGER
         self._ask_from = 0.0
         self._down = False
@@ -83,7 +111,7 @@ class Scorer:
     def score(self, inputs: FloatArray) -> Scores:
         """Score n windows; `inputs` has shape (n, len(model.inputs)), in the order of `model.inputs`.
 
-        With Wait, blocks until the model answers. Raises Stopped.
+        With Wait, blocks until the model answers. Raises Stopped; ModelUnavailable where it must answer.
         """
         replies = [
             self._chunk(inputs[start : start + CHUNK_ROWS]) for start in range(0, len(inputs), CHUNK_ROWS)
@@ -104,6 +132,8 @@ class Scorer:
         self._client.close()
 
     def _chunk(self, rows: FloatArray) -> _Reply:
+        if self._must_answer:
+            return self._ask_some_times(rows)
         if self._default is None:
             return until_available(lambda: self._ask(rows), ModelUnavailable, self._should_stop)
         if monotonic() >= self._ask_from:
@@ -147,6 +177,8 @@ class Scorer:
         if response.status_code != 200:
             raise ModelUnavailable(f"{self._url}: {response.status_code}: {response.text[:300]}")
         reply = self._parse(response.content, len(rows))
+        if self._version not in ("", reply.model_version):
+            raise ModelChanged(f"{self._url}: {changed(reply.model_version, self._version)}")
         self._heard_from(reply.model_version)
         return reply
 

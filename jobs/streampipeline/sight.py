@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import httpx
 import structlog
 from confluent_kafka import KafkaException
 
+from streampipeline.api.spec import ModelRef, StreamPipelineSpec
 from streampipeline.decide import Observed, State
 from streampipeline.decide.facts import frontier
 from streampipeline.decide.observed import Health, Job, JobState, Probe, Progress
@@ -18,7 +19,7 @@ from streampipeline.kafka import admin
 from streampipeline.place import DaskSeen, Place
 from streampipeline.probes.dropped import DropWatch
 from streampipeline.probes.flink import FlinkReading, probe_flink
-from streampipeline.probes.model import probe_model
+from streampipeline.probes.models import Models
 from streampipeline.probes.pipeline import PipelineLook, PipelineProbe
 from streampipeline.probes.poller import Poller, Reading
 from streampipeline.requests import RequestWriter
@@ -42,25 +43,33 @@ _FLINK_STATES = {
 class Sight:
     """Looks at Kafka, the model, the sink and Flink until closed."""
 
-    def __init__(self, config: PipelineConfig, place: Place, sink_admin: SinkAdmin) -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        place: Place,
+        sink_admin: SinkAdmin,
+        model_url: Callable[[ModelRef], str],
+    ) -> None:
         self._config = config
         self._place = place
         self._state: State | None = None
         self._dropped_records = 0
-        self._model = httpx.Client(base_url=config.model_url, timeout=2, trust_env=False)
+        self._models = Models(config.spec, model_url)
         self._probe = PipelineProbe(config)
         self._drops = DropWatch(config)
         self._requests = RequestWriter(config, lambda: False)
         self._pollers: dict[str, Poller[Any]] = {
             "kafka": Poller("kafka", self._probe_broker, 1, fresh_seconds=5),
-            "model": Poller(
-                "model", lambda: probe_model(self._model, config.spec.model.inputs), 2, fresh_seconds=5
-            ),
             "sink": Poller("sink", sink_admin.probe, 2, fresh_seconds=8),
         }
         self._flink = Poller("flink", lambda: probe_flink(place.jobmanager), 1, fresh_seconds=5)
         self._look = Poller("pipeline", self._look_at_pipeline, 1, fresh_seconds=5)
         self._dropped = Poller("dropped", self._watch_drops, DROPS_SECONDS, fresh_seconds=30)
+
+    def follow(self, spec: StreamPipelineSpec) -> None:
+        """Another spec is in force: of the same source and windows."""
+        self._config = self._config.model_copy(update={"spec": spec})
+        self._models.follow(spec)
 
     @property
     def look(self) -> PipelineLook:
@@ -71,7 +80,8 @@ class Sight:
     @property
     def looked(self) -> bool:
         """Whether every probe has answered once."""
-        return all(poller.read() is not None for poller in (*self._pollers.values(), self._flink, self._look))
+        pollers = (*self._pollers.values(), self._flink, self._look)
+        return self._models.looked and all(poller.read() is not None for poller in pollers)
 
     def observed(self, state: State) -> Observed:
         """What is seen now; what only the hands know (origin, plan, fences, repairs) is not in it."""
@@ -86,7 +96,8 @@ class Sight:
             ground=self._place.health(),
             kafka=source_health(self._health("kafka"), reading),
             sink=self._health("sink"),
-            model=self._health("model"),
+            model=self._models.newest(state),
+            next_model=self._models.next(state),
             flink=self._flink_health(seen, flink.error if flink else ""),
             dask=Probe(health=Health.UP if dask.up else Health.DOWN),
             dask_workers=dask.workers,
@@ -122,6 +133,8 @@ class Sight:
         if self._state is not None:
             lives = [live for live in (self._state.flink, self._state.dask) if live]
             frontiers = {live.assignment.boundary for live in lives}
+            if self._state.newest is not None:
+                frontiers.add(self._state.newest.boundary)
             if self._state.origin is not None:
                 frontiers.add(self._state.origin.boundary)
         return self._probe.look(frontiers)
@@ -179,6 +192,7 @@ class Sight:
 
     def close(self) -> None:
         """Stop probing."""
+        self._models.close()
         for poller in (*self._pollers.values(), self._flink, self._look, self._dropped):
             poller.stop()
         with suppress(KafkaException):

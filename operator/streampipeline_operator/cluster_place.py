@@ -59,7 +59,8 @@ class ClusterPlace:
         self._jobs = jobs
         self._tell = tell
         self._flink_up = True
-        self._cut: dict[str, int] = {}
+        self._said: dict[str, dict[str, int]] = {}
+        """By the pods of repairs that have ended."""
         self._zero_since: float | None = None
         self._missing_told = False
         host = self._names.host
@@ -281,13 +282,21 @@ class ClusterPlace:
                 self._delete_pod(pod, grace_seconds=5)
 
     def windows_cut(self) -> int:
-        """See `place.Place`: what each pass wrote when it ended."""
+        """See `place.Place`."""
+        return self._said_by_repairs("cut")
+
+    def repairs_unscorable(self) -> int:
+        """See `place.Place`."""
+        return self._said_by_repairs("unscorable")
+
+    def _said_by_repairs(self, what: str) -> int:
+        """The sum of a figure of what each pass wrote when it ended."""
         for pod in self._pods(REPAIR):
             for status in pod["status"].get("containerStatuses", []):
                 message = status.get("state", {}).get("terminated", {}).get("message")
                 if message:
-                    self._cut[pod["metadata"]["name"]] = int(json.loads(message).get("cut", 0))
-        return sum(self._cut.values())
+                    self._said[pod["metadata"]["name"]] = json.loads(message)
+        return sum(int(said.get(what, 0)) for said in self._said.values())
 
 
 def _alive(pod: Object) -> bool:

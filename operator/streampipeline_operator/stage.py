@@ -127,7 +127,7 @@ class Stage:
         )
         token = files.here / "audit.token"
         self._sink_admin.issue_reader(token)
-        told = self.ground.job_config(reader, state.origin, files.seen(token))
+        told = self.ground.reader_config(reader, state, files.seen(token))
         write_secret(files.here / "audit.json", told.dump())
         self._jobs.publish()
         name = f"{self._pipeline.name}-audit-{request}"

@@ -27,6 +27,7 @@ class LocalPlace:
     python_path: str
     _collected: float | None = None
     _cut: int = 0
+    _unscorable: int = 0
 
     @property
     def files(self) -> JobFiles:
@@ -100,10 +101,20 @@ class LocalPlace:
         self.processes.end(REPAIR, grace_seconds=5)
 
     def windows_cut(self) -> int:
-        """See `place.Place`: what each pass said when it ended."""
+        """See `place.Place`."""
+        self._collect()
+        return self._cut
+
+    def repairs_unscorable(self) -> int:
+        """See `place.Place`."""
+        self._collect()
+        return self._unscorable
+
+    def _collect(self) -> None:
+        """Take in what the last pass said when it ended."""
         child = self.processes.get(REPAIR)
         if child is not None and not child.alive and child.started != self._collected:
             self._collected = child.started
             said = last_json(child.last_lines(), "requests")
             self._cut += int(said["cut"]) if said else 0
-        return self._cut
+            self._unscorable += int(said["unscorable"]) if said else 0

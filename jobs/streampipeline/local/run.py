@@ -17,7 +17,8 @@ from typing import Any
 import structlog
 
 from streampipeline.api.load import Manifest
-from streampipeline.api.spec import InfluxDbSink, ParquetSink, StreamPipeline, StreamPipelineSpec
+from streampipeline.api.problems import InvalidPipelineError
+from streampipeline.api.spec import InfluxDbSink, ModelRef, ParquetSink, StreamPipeline, StreamPipelineSpec
 from streampipeline.decide import Observed, Phase, State, decide, headline, worth_writing
 from streampipeline.decide import actions as act
 from streampipeline.decide.events import Event
@@ -33,6 +34,7 @@ from streampipeline.jobconfig import (
     SinkEndpoint,
     TimestampType,
 )
+from streampipeline.local.edits import ChangedSourceError, EditedFile, refuse_type_changes
 from streampipeline.local.fault_injector import Faults, FaultSchedule
 from streampipeline.local.flink import FlinkProcesses
 from streampipeline.local.kafka import BROKER, KafkaProcess
@@ -97,11 +99,17 @@ class Run:
         self.status: Status = self.status_file.load(
             pipeline.metadata.name, _fingerprint(pipeline, schema, self._sink), asked
         )
+        refuse_type_changes(self.spec, self.status.state)
+        self._file = EditedFile(settings.file, settings.name, self._same_results)
         self.processes = Processes(self.workdir)
         self.kafka = KafkaProcess(self.processes, home=self.runtime.kafka_home)
         managed = isinstance(self._sink, InfluxDbSink) and self._sink.external is None
         self.influxdb = InfluxDbProcess(self.processes, self.runtime) if managed else None
-        self.model = self._model()
+        self.models: dict[str, ModelProcess] = {}
+        """By the name of the bundled model."""
+        self._serve(self.spec.model)
+        for generation in self.status.state.generations:
+            self._serve(generation.definition.model)
         self.config = PipelineConfig(
             pipeline=pipeline.metadata.name,
             uid=self.status.uid,
@@ -109,7 +117,7 @@ class Run:
             avro_schema=schema,
             bootstrap_servers=[self.kafka.bootstrap],
             timestamp_type=self.status.timestamp_type,
-            model_url=self.model.url if self.model else self._external_model(),
+            model_url=self._model_url(self.spec.model),
         )
         self.memory = MemoryWatch(self.processes)
         self.stopping = False
@@ -132,20 +140,45 @@ class Run:
 
     # What it is made of
 
-    def _model(self) -> ModelProcess | None:
-        managed = self.spec.model.managed
-        if managed is None:
-            return None
+    def _serve(self, model: ModelRef) -> None:
+        """Have a model server for a managed model."""
+        managed = model.managed
+        if managed is None or managed.bundled in self.models:
+            return
         if managed.bundled is None:
             raise MissingProgramError(
                 "spec.model.managed.image: one machine runs no images; serve the model yourself and name it "
                 "with spec.model.external.url, or use a bundled model"
             )
-        return ModelProcess(self.processes, self.runtime, managed.bundled)
+        name = f"{MODEL}-{managed.bundled}" if self.models else MODEL
+        served = ModelProcess(self.processes, self.runtime, managed.bundled, name=name)
+        self.models[managed.bundled] = served
 
-    def _external_model(self) -> str:
-        assert self.spec.model.external is not None
-        return self.spec.model.external.url
+    def _model_url(self, model: ModelRef) -> str:
+        if model.external is not None:
+            return model.external.url
+        assert model.managed is not None
+        return self.models[model.managed.bundled or ""].url
+
+    def _same_results(self, pipeline: StreamPipeline, schema: str) -> bool:
+        """Whether a pipeline may go on from the results that are here."""
+        sink = sink_of(pipeline.spec, self.settings.sink, self.workdir)
+        named = (pipeline.metadata.name, _fingerprint(pipeline, schema, sink))
+        return named == (self.status.pipeline, self.status.fingerprint)
+
+    def _follow_file(self) -> None:
+        """An edited file takes effect, as an applied resource does on a cluster."""
+        try:
+            spec = self._file.edited(self.status.state)
+            if spec is None:
+                return
+            self._serve(spec.model)
+        except (InvalidPipelineError, ChangedSourceError, MissingProgramError, OSError) as error:
+            self.view.say(f"the edited file is refused, the pipeline goes on as it was: {error}")
+            return
+        self.spec = spec
+        self.ground.follow(spec)
+        self.view.say("the edited file is in force")
 
     def _endpoint(self) -> SinkEndpoint:
         """Where points go; each job puts its own token file in."""
@@ -213,7 +246,7 @@ class Run:
             python=self.runtime.python,
             python_path=self.runtime.python_path,
         )
-        self.ground = EngineGround(self.config, self.place, sink, admin)
+        self.ground = EngineGround(self.config, self.place, sink, admin, model_url=self._model_url)
         self.faults: Faults = FaultSchedule(self.processes, self.settings.faults, self.view.say)
 
     def _await(self, what: str, name: str, ready: Callable[[], bool]) -> None:
@@ -229,8 +262,8 @@ class Run:
     def _keep_shared_up(self) -> None:
         """Start again what both engines need and has died, as a cluster would; engines are decided on."""
         self.kafka.start()
-        if self.model:
-            self.model.ensure()
+        for served in self.models.values():
+            served.ensure()
         if self.influxdb:
             self.influxdb.ensure()
 
@@ -249,6 +282,7 @@ class Run:
                 if self.stream_began is not None:
                     self.faults.apply(self._elapsed())
                     self._drill()
+                self._follow_file()
                 self._keep_shared_up()
                 observed = self.ground.observe(state)
                 decision = decide(observed, state, now, self.spec)
@@ -365,7 +399,8 @@ class Run:
         state = self.status.state
         audit = None
         if state.origin is not None:
-            model = self.model.model_dir / "model.txt" if self.model else None
+            served = next(iter(self.models.values()), None)
+            model = served.model_dir / "model.txt" if served else None
             audit = run_audit(self.runtime, self._audit_file(), model, self.workdir / "logs" / "audit.log")
         said = report(
             pipeline=self.config.pipeline,
@@ -396,7 +431,7 @@ class Run:
         )
         token = self.place.files.here / "audit.token"
         self.sink_admin.issue_reader(token)
-        config = self.ground.job_config(reader, state.origin, str(token))
+        config = self.ground.reader_config(reader, state, str(token))
         file = self.place.files.here / "audit.json"
         write_secret(file, config.dump())
         return file
@@ -405,5 +440,5 @@ class Run:
 def _fingerprint(pipeline: StreamPipeline, schema: str, sink: InfluxDbSink | ParquetSink) -> str:
     """Of what a working directory is bound to."""
     spec = pipeline.spec
-    parts = (spec.source, spec.window, spec.aggregates, spec.model, schema, sink)
+    parts = (spec.source, spec.window, schema, sink)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

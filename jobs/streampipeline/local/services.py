@@ -19,8 +19,9 @@ STANDBY = "dask-standby"
 class ModelProcess:
     """The BentoML model server with one of the bundled models."""
 
-    def __init__(self, processes: Processes, runtime: Runtime, bundled: str) -> None:
-        """Raises MissingProgramError when no such model ships."""
+    def __init__(self, processes: Processes, runtime: Runtime, bundled: str, *, name: str = MODEL) -> None:
+        """`name`: of its process. Raises MissingProgramError when no such model ships."""
+        self.name = name
         self._processes = processes
         self._runtime = runtime
         self.model_dir = runtime.model_server / "models" / bundled
@@ -35,14 +36,14 @@ class ModelProcess:
 
     def ensure(self) -> None:
         """Start it when it does not run."""
-        if self._processes.missing(MODEL):
+        if self._processes.missing(self.name):
             argv = [
                 str(self._runtime.python), "serve.py",
                 "--port", str(self._port),
                 "--model-dir", str(self.model_dir),
             ]  # fmt: skip
             self._processes.start(
-                MODEL, argv, cwd=self._runtime.model_server, env={"BENTOML_DO_NOT_TRACK": "True"}
+                self.name, argv, cwd=self._runtime.model_server, env={"BENTOML_DO_NOT_TRACK": "True"}
             )
 
 

@@ -26,7 +26,7 @@ class Status(Model):
     uid: str
     pipeline: str
     fingerprint: str
-    """Of what must not change under points that are there: format, event time, window, aggregates, model."""
+    """Of what must not change under points that are there: source, schema, window, sink."""
     timestamp_type: TimestampType = TimestampType.LOG_APPEND_TIME
     state: State
     phases: tuple[PhaseChange, ...] = ()
@@ -59,8 +59,8 @@ class StatusFile:
         stored = Status.model_validate_json(self.path.read_text())
         if (stored.pipeline, stored.fingerprint) != (pipeline, fingerprint):
             raise ChangedPipelineError(
-                f"{self.path.parent} holds results of {stored.pipeline!r} with another source, window, "
-                "aggregates or model: name another --workdir, or remove this one"
+                f"{self.path.parent} holds results of {stored.pipeline!r} with another source, schema, "
+                "window or sink: name another --workdir, or remove this one"
             )
         return stored.model_copy(update={"state": cold(stored.state, now)})
 

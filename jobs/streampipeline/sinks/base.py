@@ -69,6 +69,15 @@ class SinkAdmin(Protocol):
         """Take the right back and remove `token_file`. False: what was issued still works."""
         ...
 
+    def clear(self, pipeline: str, start: int, *, epoch: int, token_file: Path) -> None:
+        """Remove the points of `pipeline` whose window starts at `start` (ms) or later. Nobody may write now.
+
+        Done with a right of its own, that of (`epoch`, repair), which is revoked before this returns: a call
+        that hung for long removes nothing any more. `token_file`: where it is kept meanwhile. Raises Fenced
+        when another call did the same meanwhile.
+        """
+        ...
+
     def probe(self) -> None:
         """Really write something that is no point. Raises SinkUnavailable, Fenced."""
         ...

@@ -13,7 +13,7 @@ import structlog
 from streampipeline.jobconfig import EngineName, InfluxDbEndpoint
 from streampipeline.sinks.base import SinkUnavailable, read_token, write_secret
 from streampipeline.sinks.influxdb_http import InfluxDbClient, Refused
-from streampipeline.sinks.influxdb_write import write_canary
+from streampipeline.sinks.influxdb_write import delete_points, write_canary
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +98,12 @@ class InfluxDbAdmin:
             revoked = False
         token_file.unlink(missing_ok=True)
         return revoked
+
+    def clear(self, pipeline: str, start: int, *, epoch: int, token_file: Path) -> None:
+        """As `SinkAdmin.clear`."""
+        self.issue(epoch, EngineName.REPAIR, token_file)
+        delete_points(self._endpoint, read_token(token_file), pipeline, start)
+        self.revoke(epoch, EngineName.REPAIR, token_file)
 
     def revoke_all(self) -> None:
         """Delete every token of the pipeline. Raises SinkUnavailable, NotAllowed."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from streampipeline.jobconfig import InfluxDbEndpoint
 from streampipeline.sinks.base import Fenced, SinkUnavailable, read_token
@@ -15,6 +17,10 @@ from streampipeline.sinks.influxdb_http import InfluxDbClient, Refused
 CANARY_MEASUREMENT = "streampipeline_canary"
 CANARY_STEP_MS = 600_000
 """Canaries of ten minutes share one timestamp, and so replace each other."""
+
+DELETE_SECONDS = 60.0
+LAST_TIME = "2262-01-01T00:00:00Z"
+"""InfluxDB's times end in that year."""
 
 REASON_LENGTH = 300
 DROPPED = re.compile(r"dropped=(\d+)")
@@ -76,3 +82,21 @@ def write_canary(endpoint: InfluxDbEndpoint, token: str | None = None) -> None:
             raise SinkUnavailable(f"InfluxDB {endpoint.url} refused the canary: {refusal.reason}")
     finally:
         writer.close()
+
+
+def delete_points(endpoint: InfluxDbEndpoint, token: str, pipeline: str, start: int) -> None:
+    """Delete the points of a pipeline (its tag) from `start` (ms) on. Raises SinkUnavailable, Fenced."""
+    measured = f"_measurement={json.dumps(endpoint.measurement)}"
+    first = datetime.fromtimestamp(max(0, start) / 1000, UTC).isoformat(timespec="milliseconds")
+    body = {
+        "start": first.replace("+00:00", "Z"),
+        "stop": LAST_TIME,
+        "predicate": f"{measured} AND pipeline={json.dumps(pipeline)}",
+    }
+    parameters = {"org": endpoint.org, "bucket": endpoint.bucket}
+    with InfluxDbClient(endpoint, token) as influx:
+        try:
+            influx.request("POST", "/api/v2/delete", params=parameters, json=body, timeout=DELETE_SECONDS)
+        except Refused as refused:
+            kind = Fenced if refused.status == 401 else SinkUnavailable
+            raise kind(f"InfluxDB {endpoint.url}: points were not deleted: {refused}") from refused

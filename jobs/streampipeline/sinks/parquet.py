@@ -110,6 +110,23 @@ class ParquetAdmin:
             temporary.unlink(missing_ok=True)
         return True
 
+    def clear(self, pipeline: str, start: int, *, epoch: int, token_file: Path) -> None:
+        """As `SinkAdmin.clear`: files that hold such points are replaced by what is left of them."""
+        self.issue(epoch, EngineName.REPAIR, token_file)
+        try:
+            for file in sorted(self._root.glob("epoch=*/[!.]*.parquet")):
+                points = pq.ParquetFile(file).read()
+                gone = pc.and_(
+                    pc.equal(points["pipeline"], pa.scalar(pipeline)),
+                    pc.greater_equal(points["window_start"], pa.scalar(start)),
+                )
+                if pc.any(gone).as_py():
+                    read_token(token_file)
+                    _replace(file, points.filter(pc.invert(gone)))
+        except OSError as error:
+            raise SinkUnavailable(f"{self._root}: {error}") from error
+        self.revoke(epoch, EngineName.REPAIR, token_file)
+
     def probe(self) -> None:
         """Write and remove a file. Raises SinkUnavailable."""
         touch(self._endpoint)
@@ -150,6 +167,17 @@ def read_points(path: Path) -> pa.Table:
     ranked = rows.take(pc.sort_indices(ranked, sort_keys=[(name, "ascending") for name in order]))
     ranked = ranked.combine_chunks()
     return ranked.filter(_last_of_each(ranked.select(address)))
+
+
+def _replace(file: Path, points: pa.Table) -> None:
+    """The file holds these points, or is gone when there are none."""
+    if points.num_rows == 0:
+        file.unlink(missing_ok=True)
+        return
+    temporary = file.with_name(f".{file.name}")
+    pq.write_table(points, temporary)
+    temporary.rename(file)
+    _sync_folder(file.parent)
 
 
 def _last_of_each(address: pa.Table) -> pa.Array[Any]:
