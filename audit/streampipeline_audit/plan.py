@@ -19,12 +19,23 @@ class PendingLate(StrEnum):
 
 
 @dataclass(frozen=True)
+class Generation:
+    """What windows that end after `boundary` (ms), up to the next generation's, are computed with."""
+
+    number: int
+    boundary: int
+    spec: StreamPipelineSpec
+    model_version: str = ""
+    """What scored points must name; empty: anything."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is fixed when an audit starts. Times in ms."""
 
-    spec: StreamPipelineSpec
+    generations: tuple[Generation, ...]
+    """Oldest first. Their sources and windows are the same."""
     avro_schema: str
-    generation: int
     boundary: int
     """Windows that end after it are the pipeline's."""
     frontier: int
@@ -36,3 +47,8 @@ class Plan:
     """Partitions that had records behind their end offset already when the frontier was read."""
     pending_late: PendingLate = PendingLate.OUTSTANDING
     requests: OutstandingRequests = field(default_factory=lambda: OutstandingRequests(()))
+
+    @property
+    def spec(self) -> StreamPipelineSpec:
+        """The newest."""
+        return self.generations[-1].spec

@@ -48,6 +48,10 @@ class OutstandingRequests:
         """Whether windows of a key that hold an instant of [begin, end) will be recomputed."""
         return _meet(self._all, key, begin, end)
 
+    def meet(self, time: int) -> bool:
+        """Whether windows of any key that hold the instant will be recomputed."""
+        return any(spans.meet(time, time + 1) for spans in self._all.values())
+
     def cover_dropped(self, key: str, begin: int, end: int) -> bool:
         """The same, where an engine said that it dropped on-time records."""
         return _meet(self._dropped, key, begin, end)

@@ -49,6 +49,8 @@ class AuditReport:
     )
     by_source: dict[str, int] = field(default_factory=dict)
     """Windows by the engine that wrote them last."""
+    by_generation: dict[int, int] = field(default_factory=dict)
+    """Windows with a point, by the generation that they belong to."""
     frontier: int | None = None
     """Windows that end by it (ms, UTC) were judged; None: nothing was published yet."""
     origin: dict[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from streampipeline_audit.core import Auditor
 from streampipeline_audit.errors import AuditError
 from streampipeline_audit.influx_points import InfluxPoints
 from streampipeline_audit.parquet_points import ParquetPoints
-from streampipeline_audit.plan import PendingLate, Plan
+from streampipeline_audit.plan import Generation, PendingLate, Plan
 from streampipeline_audit.points import PointSource
 from streampipeline_audit.prediction import LightGbmPredictor
 from streampipeline_audit.repair_requests import OutstandingRequests
@@ -22,7 +22,7 @@ from streampipeline_audit.topics import Topics
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """What to audit. `config` is of any assignment of the pipeline's newest generation."""
+    """What to audit. `config` is of any assignment of the pipeline's newest generation, with all of them."""
 
     config: JobConfig
     model_file: Path | None = None
@@ -56,11 +56,16 @@ def audit(request: AuditRequest) -> AuditReport:
     dead_letters = topics.dead_letters(dead_letter_topic, source, topics.ends(dead_letter_topic))
     disorder = request.disorder_seconds
     plan = Plan(
-        spec=config.spec,
+        generations=tuple(
+            Generation(
+                span.config.assignment.generation, span.after, span.config.spec, span.config.model_version
+            )
+            for span in config.spans
+        ),
         avro_schema=config.avro_schema,
-        generation=config.assignment.generation,
         boundary=config.origin.boundary,
-        frontier=max(config.origin.boundary, frontier) if frontier is not None else config.origin.boundary,
+        # Where a generation begins, the ones before it are in the sink.
+        frontier=max(config.spans[-1].after, frontier or 0),
         partitions=frozenset(until),
         disorder=config.disorder_ms if disorder is None else disorder * 1000,
         going_on=frozenset(p for p in until if until[p] < ends[p]),

@@ -62,6 +62,8 @@ class Verdicts:
 
     reasons: NDArray[np.int8]
     """(n,) of Reason."""
+    times: NDArray[np.int64]
+    """(n,) event times; -1 where it is not known."""
     rows: NDArray[np.int64]
     """(m,) where in the batch the good ones are."""
     keys: pl.Series
@@ -74,6 +76,21 @@ class Verdicts:
     """(m,)"""
     scaled: dict[Scale, NDArray[np.int64]]
     """(m,) each"""
+
+    def only(self, chosen: NDArray[np.bool_]) -> Verdicts:
+        """The same with the chosen (m,) of the good ones alone."""
+        if chosen.all():
+            return self
+        return Verdicts(
+            reasons=self.reasons,
+            times=self.times,
+            rows=self.rows[chosen],
+            keys=self.keys.filter(pl.Series(chosen)),
+            event_times=self.event_times[chosen],
+            late=self.late[chosen],
+            hashes=self.hashes[chosen],
+            scaled={scale: column[chosen] for scale, column in self.scaled.items()},
+        )
 
 
 class _Reader(Protocol):
@@ -119,6 +136,7 @@ class Judge:
         rows = np.flatnonzero(reasons == 0)
         return Verdicts(
             reasons=reasons,
+            times=np.where((reasons == 0) | (reasons > Reason.EVENT_TIME_OUT_OF_RANGE), fields.time, -1),
             rows=rows,
             keys=fields.keys(rows),
             event_times=fields.time[rows],

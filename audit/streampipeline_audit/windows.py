@@ -50,6 +50,10 @@ class WindowJudge:
     adder: Adder
     model: ModelRef
     generation: int
+    model_version: str = ""
+    """What scored points must name; empty: anything."""
+    foreign: frozenset[str] = frozenset()
+    """Values that other generations have and this one has not."""
 
     def judge(self, panes: list[Pane], point: Point | None, prediction: float | None) -> Outcome:
         """Judge the window that consists of `panes`, at least one of which holds a record.
@@ -116,6 +120,9 @@ class WindowJudge:
         for name, value in wanted.items():
             if not _same_bits(point.fields.get(name), value):
                 yield name, value, point.fields.get(name)
+        for name in sorted(self.foreign):
+            if point.fields.get(name) is not None:
+                yield name, "no value: another generation has it", point.fields[name]
         if point.source not in _SOURCES:
             yield "source", "the name of an engine", point.source
         yield from self._score_differences(point, prediction)
@@ -140,6 +147,8 @@ class WindowJudge:
         else:
             if not isinstance(version, str) or not version:
                 yield "modelVersion", "the version of the model", version
+            elif self.model_version not in ("", version):
+                yield "modelVersion", self.model_version, version
             if prediction is not None and not same_prediction(output, prediction, integer=integer):
                 yield self.model.output, prediction, output
             elif type(output) is not (int if integer else float):

@@ -19,7 +19,7 @@ import numpy as np
 from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline_audit.core import Auditor
 from streampipeline_audit.dead_letters import DeadLetters
-from streampipeline_audit.plan import PendingLate, Plan
+from streampipeline_audit.plan import Generation, PendingLate, Plan
 from streampipeline_audit.points import FieldValue, Point
 from streampipeline_audit.prediction import Predictor
 from streampipeline_audit.repair_requests import OutstandingRequests
@@ -136,6 +136,8 @@ class World:
     pending_late: PendingLate = PendingLate.OUTSTANDING
     predictor: Predictor | None = field(default_factory=Halves)
     going_on: frozenset[int] = frozenset()
+    later: tuple[Generation, ...] = ()
+    """Generations that follow the first."""
     largest: int = 0
     """The most windows that the last audit held."""
 
@@ -223,9 +225,8 @@ class World:
         for partition, offset in self.dead:
             dead[partition].append(offset)
         plan = Plan(
-            spec=self.spec,
+            generations=(Generation(1, self.boundary, self.spec), *self.later),
             avro_schema=SCHEMA,
-            generation=1,
             boundary=self.boundary,
             frontier=START + round(self.frontier_s * 1000),
             partitions=frozenset(range(self.partitions)),
