@@ -12,7 +12,9 @@ from typing import Any
 import structlog
 
 from streampipeline.api import controls as control
+from streampipeline.api.definition import type_changes
 from streampipeline.api.problems import InvalidPipelineError
+from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline.decide import Observed, decide, worth_writing
 from streampipeline.decide.effects import flink_wanted
 from streampipeline.decide.events import Event
@@ -26,9 +28,7 @@ from streampipeline_operator.desired import flink, influxdb, model, network
 from streampipeline_operator.desired.common import Pipeline
 from streampipeline_operator.job_files import schema_told
 from streampipeline_operator.kube import ApiException, Object
-from streampipeline_operator.names import (
-    AUDIT_LABEL,
-)
+from streampipeline_operator.names import AUDIT_LABEL, COMPONENT_LABEL, MODEL_SERVER
 from streampipeline_operator.resolve import (
     NotResolved,
     References,
@@ -98,7 +98,10 @@ class Reconciler:
             return
         assert self._built is not None
         pipeline = self._built[0]
-        repaired = self._children.ensure(self._objects(pipeline, stage))
+        memory = self._memory = replace(memory, model=memory.model or model.first_of(pipeline) or None)
+        desired = self._objects(pipeline, stage, memory)
+        repaired = self._children.ensure(desired)
+        self._remove_models(desired)
         self._tell_refusals()
         if time.monotonic() - self._ensured_at > ENSURE_SECONDS:
             self._ensured_at = time.monotonic()
@@ -123,7 +126,8 @@ class Reconciler:
         )
 
         # Store, then apply: what is done must be known to whoever comes after
-        if worth_writing(memory.state, state) or replace(changed, state=memory.state) != memory:
+        stored = (self._stored or {}).get("model") or None
+        if worth_writing(memory.state, state) or replace(changed, state=memory.state, model=stored) != memory:
             self._store(body, changed, observed, look, now)
         self._memory = changed
         self._world.api.assert_leading()  # engines are not asked through the API server
@@ -168,6 +172,7 @@ class Reconciler:
         try:
             spec = typed(body)
             unsupported(spec)
+            self._refuse_type_changes(spec)
             references = self._world.resolver.references(body, spec)
             pipeline = Pipeline(self._name, self._namespace, self._uid, spec, self._world.settings)
             kept = self._with_first_schema(pipeline, references)
@@ -208,6 +213,7 @@ class Reconciler:
     def _build(self, pipeline: Pipeline, references: References) -> None:
         if self._stage and self._built and _same_engines(self._built, (pipeline, references)):
             self._built = (pipeline, references)
+            self._stage.follow(pipeline)
             return
         assert self._memory is not None
         before, self._stage = self._stage, None
@@ -218,6 +224,7 @@ class Reconciler:
             pipeline,
             references,
             self._memory.timestamps,
+            self._memory.model or model.first_of(pipeline),
             lambda reason, message: self._tell(reason, message, True),
         )
         # Objects are applied before the first decision: a suspended Flink must not come up for a moment.
@@ -235,13 +242,34 @@ class Reconciler:
             self._memory = changed
 
     @staticmethod
-    def _objects(pipeline: Pipeline, stage: Stage) -> list[Object]:
+    def _objects(pipeline: Pipeline, stage: Stage, memory: Memory) -> list[Object]:
+        # Of the newest generation, and of the one before for its repairs.
+        older = [each.definition.model for each in memory.state.generations[-2:]]
         return [
             *flink.objects(pipeline, up=stage.place.flink_up),
-            *model.objects(pipeline),
+            *model.objects(pipeline, older, memory.model or ""),
             *influxdb.objects(pipeline),
             *network.objects(pipeline),
         ]
+
+    def _remove_models(self, desired: list[Object]) -> None:
+        """Servers of models that no generation needs any more go."""
+        needed = {(body["kind"], body["metadata"]["name"]) for body in desired}
+        for kind in (kube.SERVICE, kube.DEPLOYMENT):
+            for body in self._world.watches.children(kind, self._namespace, self._name):
+                metadata = body["metadata"]
+                served = metadata["labels"].get(COMPONENT_LABEL, "").startswith(MODEL_SERVER)
+                unneeded = served and (kind.kind, metadata["name"]) not in needed
+                if unneeded and not metadata.get("deletionTimestamp"):
+                    self._world.api.delete(kind, self._namespace, metadata["name"])
+                    self._log.info("model.removed", kind=kind.kind, name=metadata["name"])
+
+    def _refuse_type_changes(self, spec: StreamPipelineSpec) -> None:
+        """Raises InvalidPipelineError."""
+        known = self._memory.state.generations if self._memory else ()
+        problems = type_changes(spec, (generation.definition for generation in known))
+        if problems:
+            raise InvalidPipelineError(problems)
 
     def _tell_refusals(self) -> None:
         """Once for each child and reason. Decisions go on: a takeover must not wait for a quota."""
@@ -311,8 +339,9 @@ class Reconciler:
 
 
 def _same_engines(before: tuple[Pipeline, References], after: tuple[Pipeline, References]) -> bool:
-    """Whether only thresholds differ: those are read anew at each decision."""
-    neutral = {"failover": before[0].spec.failover, "suspend": before[0].spec.suspend}
+    """Whether only what is read anew at each decision differs: thresholds, and what generations define."""
+    told = before[0].spec
+    neutral = {name: getattr(told, name) for name in ("failover", "suspend", "aggregates", "model")}
     spec = after[0].spec.model_copy(update=neutral)
     return before[0].spec == spec and before[1] == after[1]
 

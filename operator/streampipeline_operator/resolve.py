@@ -176,9 +176,16 @@ def write_kafka_access(access: KafkaAccess, folder: Path) -> None:
 
 
 def config(
-    pipeline: Pipeline, references: References, timestamps: TimestampType, folder: Path | str
+    pipeline: Pipeline,
+    references: References,
+    timestamps: TimestampType,
+    folder: Path | str,
+    first_model: str = "",
 ) -> PipelineConfig:
-    """What is the same for each job; `folder`: where the files of Kafka's access are seen from."""
+    """What is the same for each job; `folder`: where the files of Kafka's access are seen from.
+
+    `first_model`: digest of the pipeline's first managed model.
+    """
     access = references.kafka
     properties = dict(access.properties)
     if access.ca is not None:
@@ -194,7 +201,7 @@ def config(
         kafka_properties=properties,
         kafka_secret_file=f"{folder}/kafka.json" if access.secrets else None,
         timestamp_type=timestamps,
-        model_url=model.url(pipeline),
+        model_url=model.url(pipeline, pipeline.spec.model, first_model),
     )
 
 

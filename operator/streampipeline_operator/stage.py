@@ -16,7 +16,7 @@ from streampipeline.jobconfig import Assignment, EngineName, TimestampType
 from streampipeline.probes.pipeline import PipelineLook
 from streampipeline.sinks.base import write_secret
 from streampipeline_operator.cluster_place import ClusterPlace
-from streampipeline_operator.desired import dask
+from streampipeline_operator.desired import dask, model
 from streampipeline_operator.desired.common import Pipeline
 from streampipeline_operator.job_files import JobsSecret
 from streampipeline_operator.names import JOBS_DIRECTORY
@@ -39,13 +39,15 @@ class Stage:
         pipeline: Pipeline,
         references: References,
         known: TimestampType | None,
+        first_model: str,
         tell: Callable[[str, str], None],
     ) -> None:
-        """Raises ApiException."""
+        """`first_model`: digest of the pipeline's first managed model. Raises ApiException."""
         self._began = time.monotonic()
         self._world = world
         self._pipeline = pipeline
         self._references = references
+        self._first_model = first_model
         folder = world.settings.workdir / pipeline.uid
         self._private, jobs = folder / "private", folder / "jobs"
         self._private.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -94,9 +96,23 @@ class Stage:
     def _make_ground(self) -> EngineGround:
         timestamps = self._preparation.timestamps
         assert timestamps is not None
-        here = config(self._pipeline, self._references, timestamps, self._jobs.files.here)
-        engines = config(self._pipeline, self._references, timestamps, JOBS_DIRECTORY)
-        return EngineGround(here, self.place, self._sink, self._sink_admin, engines=engines)
+        known = (self._pipeline, self._references, timestamps)
+        here = config(*known, self._jobs.files.here, self._first_model)
+        engines = config(*known, JOBS_DIRECTORY, self._first_model)
+        return EngineGround(
+            here,
+            self.place,
+            self._sink,
+            self._sink_admin,
+            engines=engines,
+            model_url=lambda asked: model.url(self._pipeline, asked, self._first_model),
+        )
+
+    def follow(self, pipeline: Pipeline) -> None:
+        """Another spec is in force, which differs in what decisions read and generations define alone."""
+        self._pipeline = pipeline
+        if self.ground is not None:
+            self.ground.follow(pipeline.spec)
 
     def apply(self, actions: tuple[act.Action, ...]) -> None:
         """Carry out in the background what can be by now."""

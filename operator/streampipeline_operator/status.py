@@ -31,6 +31,8 @@ class Memory:
     """The last audit that was asked for and dealt with."""
     schema: str | None = None
     """Digest of the schema that the pipeline began with: its results are a function of it."""
+    model: str | None = None
+    """Digest of the first managed model: its server has a plain name."""
 
     def dump(self, observed: Observed, now: int) -> dict[str, Any]:
         """As it stands in `.status.state`; with what was seen then, for who wants it explained."""
@@ -39,6 +41,7 @@ class Memory:
             "timestampType": self.timestamps.value if self.timestamps else "",
             "audit": self.audit or "",
             "schema": self.schema or "",
+            "model": self.model or "",
             "decisions": self.state.model_dump(mode="json", by_alias=True),
             "observed": observed.model_dump(mode="json", by_alias=True),
         }
@@ -55,6 +58,7 @@ class Memory:
             TimestampType(timestamps) if timestamps else None,
             stored.get("audit") or None,
             stored.get("schema") or None,
+            stored.get("model") or None,
         )
 
 
@@ -69,6 +73,7 @@ NOT_DEPLOYED = (
     "LatencyWithinObjective",
     "Exact",
     "Fenced",
+    "GenerationCurrent",
 )
 """Conditions of which nothing is known as long as nothing runs."""
 

@@ -104,12 +104,13 @@ def edited_run(tmp_path: Path, manifest: Manifest, other: str) -> dict[str, Any]
         text=True,
     )  # fmt: skip
     assert run.stdout is not None
-    said = []
+    said, edited = [], False
     try:
         for line in run.stdout:
             said.append(line)
             told = json.loads(line)
-            if told.get("event") == "Started":
+            if not edited and told.get("windows", {}).get("flink", 0) >= 15:
+                edited = True
                 httpx.get(f"{other}/readyz", timeout=30).raise_for_status()
                 manifest.spec["aggregates"] += [{"name": "HR_most", "field": "HR", "function": "Max"}]
                 del manifest.spec["model"]["managed"]

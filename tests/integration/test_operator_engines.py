@@ -200,7 +200,7 @@ def story(tenant: Tenant, replicas: Operators, influx: Influx, kafka: KafkaProce
     assert tenant.child(kube.DASK_CLUSTER, f"{NAME}-dask")["metadata"]["uid"] == cluster["metadata"]["uid"]
     assert [pod["metadata"]["uid"] for pod in nodes.drivers(epoch)] == [drivers[0]["metadata"]["uid"]]
 
-    later = replaced(tenant, nodes, influx, epoch)
+    later = edited(tenant, nodes, influx, replaced(tenant, nodes, influx, epoch))
     tokens = [text for name, text in jobs_files(tenant).items() if name.endswith(".token")]
     deleted(tenant, influx, kafka, job(tenant, later))
     log = operator.child.log_file.read_text()
@@ -263,6 +263,35 @@ def replaced(tenant: Tenant, nodes: Nodes, influx: Influx, epoch: int) -> int:  
         lambda: [tenant.decisions(NAME)["retiring"], tenant.decisions(NAME)["phase"]] == [[], "Fallback"],
     )
     tenant.await_condition(NAME, "Fenced", "True", "TokensRevoked")
+    assert writes(influx, "stress", job(tenant, later).token) == 204
+    return later
+
+
+def edited(tenant: Tenant, nodes: Nodes, influx: Influx, epoch: int) -> int:  # noqa: F811
+    """Other aggregates: another generation, whose engine starts when the old one's token is refused."""
+    before = job(tenant, epoch)
+    assert (before.config.assignment.generation, before.config.model_version) == (1, "adder-1")
+    aggregates = sample()["spec"]["aggregates"]
+    change = {"spec": {"aggregates": [{"name": "X", "function": "Count"}, *aggregates[1:]]}}
+    tenant.api.merge(kube.PIPELINE, tenant.namespace, NAME, change)
+    tenant.await_condition(NAME, "SpecAccepted", "False", "InvalidSpec")
+    assert writes(influx, "stress", before.token) == 204, "results go on as they were"
+
+    more = {"name": "HR_most", "field": "HR", "function": "Max"}
+    change = {"spec": {"aggregates": [*aggregates, more]}}
+    tenant.api.merge(kube.PIPELINE, tenant.namespace, NAME, change)
+    eventually("the engine is stopped", lambda: tenant.events(NAME, "GenerationEnding"))
+    eventually("the old token is refused", lambda: writes(influx, "stress", before.token) == 401, 5)
+    eventually("the generation", lambda: tenant.events(NAME, "GenerationStarted"))
+    later: int = tenant.decisions(NAME)["epoch"]
+    [fresh] = eventually("a driver of the new epoch", lambda: nodes.drivers(later))
+    nodes.start(fresh, ready=True)
+    told = eventually("its assignment", lambda: job(tenant, later)).config
+    assert told.assignment.generation == 2
+    assert [aggregate.name for aggregate in told.spec.aggregates][-1] == "HR_most"
+    tenant.await_condition(NAME, "GenerationCurrent", "True", "GenerationInForce")
+    tenant.await_condition(NAME, "SpecAccepted", "True", "Accepted")
+    assert tenant.status(NAME)["generation"] == 2
     assert writes(influx, "stress", job(tenant, later).token) == 204
     return later
 

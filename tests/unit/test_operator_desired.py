@@ -146,7 +146,7 @@ def test_what_runs_elsewhere_is_not_deployed() -> None:
     pipeline = pipeline_of(sinks=[sink], model=there)
     assert influxdb.objects(pipeline) == model.objects(pipeline) == []
     assert influxdb.url(pipeline) == "http://influx.example.com:8086"
-    assert model.url(pipeline) == "http://model.example.com:3000"
+    assert model.url(pipeline, pipeline.spec.model, "") == "http://model.example.com:3000"
 
 
 def test_nothing_secret_is_in_arguments_or_environment() -> None:

@@ -137,7 +137,6 @@ def _bundled(name: str, inputs: tuple[str, ...]) -> Rule:
 _MODEL = (
     *one_of("managed", "external"),
     *(_bundled(name, inputs) for name, inputs in BUNDLED_MODELS.items()),
-    *(fixed(name) for name in ("managed", "external", "inputs", "output", "outputType", "onUnavailable")),
 )
 
 _BUNDLED = Rule(
@@ -208,7 +207,6 @@ _SPEC = (
         ".model.inputs",
     ),
     fixed("window"),
-    fixed("aggregates"),
 )
 
 _WORKERS = Rule(

@@ -172,7 +172,7 @@ class StreamPipelineStatus(Model):
     conditions: Annotated[list[StatusCondition], Field(max_length=32)] = Field(
         default_factory=list,
         description="Ready, PrimaryHealthy, FallbackActive, ModelReady, SinkReady, SourceReady, "
-        "LatencyWithinObjective, Exact and Fenced.",
+        "LatencyWithinObjective, Exact, Fenced and GenerationCurrent.",
     )
     state: dict[str, Any] | None = Field(
         default=None,
