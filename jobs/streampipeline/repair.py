@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,12 +27,13 @@ from pydantic import ValidationError
 from streampipeline import windows
 from streampipeline.decode import Decoder
 from streampipeline.job_file import load_when_there
-from streampipeline.jobconfig import EngineName, JobConfig, Span, TimestampType
+from streampipeline.jobconfig import EngineName, JobConfig, TimestampType
 from streampipeline.kafka import admin, consumer
 from streampipeline.logs import configure
 from streampipeline.offsets import TIMEOUT_SECONDS, Found, OffsetLookup
 from streampipeline.publish import Fenced, Publisher, Stopped
 from streampipeline.reading import RangeReader, towards
+from streampipeline.refusals import LateRefusals, Reader
 from streampipeline.repair_plan import (
     Cluster,
     Extent,
@@ -148,10 +149,10 @@ class Repair:
         self._should_stop = should_stop
         self._requests = RequestReader(config)
         self._reader = RangeReader(config, group=config.group(EngineName.REPAIR), should_stop=should_stop)
-        newest = len(config.spans) - 1
+        readers = [Reader(span, Decoder.of(span.config.spec, config.avro_schema)) for span in config.spans]
         self._spans = [
-            SpanRepair(span, self._reader, should_stop, replaced=index < newest)
-            for index, span in enumerate(config.spans)
+            SpanRepair(own, readers[index + 1 :], self._reader, should_stop)
+            for index, own in enumerate(readers)
         ]
 
     def close(self) -> None:
@@ -195,17 +196,17 @@ class SpanRepair:
     """Repairs the windows of one generation, with what that generation computes."""
 
     def __init__(
-        self, span: Span, reader: RangeReader, should_stop: Callable[[], bool], *, replaced: bool
+        self, own: Reader, later: Sequence[Reader], reader: RangeReader, should_stop: Callable[[], bool]
     ) -> None:
-        """`replaced`: another generation has followed, and its model may be gone. Raises Fenced."""
-        self._span = span
-        self._config = config = span.config
+        """`later`: the generations that have followed: this one's model may be gone. Raises Fenced."""
+        self._span, self._decoder = own.span, own.decoder
+        self._config = config = own.span.config
         self._reader = reader
         self._publisher = Publisher.open(
-            config, source=EngineName.REPAIR, should_stop=should_stop, must_score=replaced
+            config, source=EngineName.REPAIR, should_stop=should_stop, must_score=bool(later)
         )
+        self._refusals = LateRefusals(config, own.span, later, should_stop)
         self._lookup = OffsetLookup(config)
-        self._decoder = Decoder.of(config.spec, config.avro_schema)
         times = config.spec.source.event_time
         self._bounds = {
             "max_future_ms": times.max_future_seconds * 1000,
@@ -304,7 +305,9 @@ class SpanRepair:
         wanted = cluster.wanted()
         kept = windows.merge([], spec)
         while ranges := towards(positions, ends, CHUNK_RECORDS):
-            decoded = self._decoder.decode(self._reader.read(ranges).table)
+            records = self._reader.read(ranges)
+            decoded = self._decoder.decode(records.table)
+            self._refusals.write(decoded, records)
             report.records += decoded.height
             partial = windows.aggregate(decoded, spec, include_late=True).filter(wanted)
             kept = windows.merge([kept, partial], spec)

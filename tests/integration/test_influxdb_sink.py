@@ -361,6 +361,30 @@ def test_a_revoked_token_fences_at_once_and_only_itself(server: Influx) -> None:
     assert here.admin.revoke(7, EngineName.FLINK, here.token_file(7))
 
 
+def test_points_of_a_span_are_removed_with_a_token_of_their_own(server: Influx) -> None:
+    """Of this pipeline, from a window start on; what is written then stays, with its own fields alone."""
+    here = server.bucket('odd "name", really')
+    config = here.job()
+    sink, token = open_sink(config), here.folder / here.endpoint.bucket / "clear"
+    others = config.model_copy(update={"pipeline": "others"})
+    written = [("a", 0), ("a", 5_000), ("b", 5_000), ("a", 10_000)]
+    assert sink.write(points(config, written)) == sink.write(points(others, written)) == []
+
+    def there() -> list[tuple[str, str, str]]:
+        return sorted((row["pipeline"], row["id"], row["_time"][17:19]) for row in here.read())
+
+    here.admin.clear("nurses", 5_000, epoch=9, token_file=token)
+    kept = [("others", *rest) for rest in (("a", "00"), ("a", "05"), ("a", "10"), ("b", "05"))]
+    assert there() == [("nurses", "a", "00"), *kept]
+    assert not token.exists()
+    fewer = points(config, [("a", 5_000)]).drop_columns(["low"])
+    assert sink.write(fewer) == []
+    [again] = [row for row in here.read() if row["pipeline"] == "nurses" and row["_time"][17:19] == "05"]
+    assert again["low"] == "", "nothing of what was there before"
+    here.admin.clear("nurses", 5_000, epoch=10, token_file=token)
+    assert there() == [("nurses", "a", "00"), *kept]
+
+
 def test_issuing_again_keeps_a_working_token_and_replaces_a_lost_one(server: Influx) -> None:
     here = server.bucket()
     config = here.job()

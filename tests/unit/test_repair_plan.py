@@ -151,3 +151,30 @@ def test_slices_that_retention_has_cut(
         firsts=firsts, log_starts=log_starts, origin={0: 10, 1: 10}, retained_since=retained_since
     )
     assert found == expected
+
+
+@pytest.mark.parametrize("window", [TUMBLING, SLIDING])
+@given(
+    start=st.integers(0, 200_000),
+    length=st.integers(1, 60_000),
+    origin=st.integers(0, 10),
+    steps=st.lists(st.integers(0, 10), max_size=4),
+)
+def test_spans_of_generations_divide_a_request(
+    window: Window, start: int, length: int, origin: int, steps: list[int]
+) -> None:
+    """Each window of the request is in exactly one part: that in whose span it ends."""
+    bounds = [origin * 5_000]
+    for step in steps:
+        bounds.append(bounds[-1] + step * 5_000)
+    ends: list[int | None] = [*bounds[1:], None]
+    whole = starts_of(start, start + length, window, after=bounds[0])
+    wanted = [] if whole is None else list(range(whole.first, whole.last + 1, window.slide_ms))
+    found = []
+    for after, until in zip(bounds, ends, strict=True):
+        part = starts_of(start, start + length, window, after=after, until=until)
+        if part is not None:
+            found += list(range(part.first, part.last + 1, window.slide_ms))
+            assert part.first + window.size_ms > after
+            assert until is None or part.last + window.size_ms <= until
+    assert found == wanted

@@ -198,3 +198,21 @@ def test_a_refusal_is_told_apart_from_an_outage() -> None:
 def test_use_default_needs_a_default() -> None:
     with pytest.raises(ValueError, match="default"):
         scorer("http://unused", onUnavailable={"policy": "UseDefault"})
+
+
+def test_an_answer_of_another_version_is_no_answer() -> None:
+    with http_server(sums) as server:
+        pinned = Scorer(model(**USE_DEFAULT), server.url, lambda: False, version="v0")
+        assert pinned.score(ROWS).scored.to_pylist() == [False, False]
+        assert Scorer(model(), server.url, lambda: False, version="v1").score(ROWS).output.to_pylist() == [
+            3,
+            7,
+        ]
+
+
+def test_one_that_must_answer_gives_neither_a_default_nor_a_wait() -> None:
+    with http_server(sums) as server:
+        strict = Scorer(model(**USE_DEFAULT), server.url, lambda: False, version="v0", must_answer=True)
+        with pytest.raises(ModelUnavailable, match=r"answers as v1.*has v0"):
+            strict.score(ROWS)
+        assert len(server.requests) == 2, "the spec's attempts"

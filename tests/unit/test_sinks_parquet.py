@@ -109,6 +109,19 @@ def test_revoke_leaves_the_other_engine_alone(tmp_path: Path) -> None:
     assert admin.revoke(7, EngineName.FLINK, tmp_path / "token")
 
 
+def test_points_of_a_span_are_removed(tmp_path: Path) -> None:
+    config = job_config(parquet_sink(tmp_path))
+    sink, admin = open_sink(config), open_admin(config.sink, pipeline="nurses-u1")
+    sink.write(points(config, [("a", 0), ("a", 5_000)]))
+    sink.write(points(config, [("b", 5_000), ("b", 10_000)]))
+    sink.write(points(config.model_copy(update={"pipeline": "others"}), [("a", 5_000)]))
+    admin.clear("nurses", 5_000, epoch=9, token_file=tmp_path / "clear")
+    left = read_points(tmp_path / "points").select(["pipeline", "id", "window_start"]).to_pylist()
+    assert [tuple(row.values()) for row in left] == [("nurses", "a", 0), ("others", "a", 5_000)]
+    assert len(files(tmp_path)) == 2
+    assert not (tmp_path / "clear").exists()
+
+
 def test_issue_makes_a_private_token_once(tmp_path: Path) -> None:
     endpoint = SinkEndpoint(parquet=ParquetEndpoint(path=str(tmp_path / "points"), token_file="unused"))
     admin = open_admin(endpoint, pipeline="nurses")

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field
-from typing import cast
 
 import polars as pl
 import pyarrow as pa
 
 from streampipeline import windows
-from streampipeline.deadletters import DeadLetter, Header
+from streampipeline.deadletters import DeadLetter
 from streampipeline.decode import Decoder
 from streampipeline.jobconfig import EngineName, JobConfig
 from streampipeline.reading import Range, RangeReader, Records
+from streampipeline.refusals import letters_of
 from streampipeline.requests import RepairReason, RepairRequest
 
 
@@ -122,7 +122,7 @@ def _aggregate(job: _Job, records: Records, settled: dict[int, int]) -> Result:
             *_requests(late, job.config, RepairReason.LATE),
             *_requests(dropped, job.config, RepairReason.DROPPED),
         ),
-        dead=_dead(decoded, records),
+        dead=letters_of(decoded.filter(pl.col("reason").is_not_null()), records),
         newest=dict(newest.iter_rows()),
         records=decoded.height,
         late=late.height,
@@ -155,22 +155,3 @@ def _requests(rows: pl.DataFrame, config: JobConfig, reason: RepairReason) -> li
         RepairRequest(reason=reason, key=key, start=e, end=e + 1, partition=partition, offset=offset)
         for key, e, partition, offset in distinct.select("key", "e", "partition", "offset").iter_rows()
     ]
-
-
-def _dead(decoded: pl.DataFrame, records: Records) -> tuple[DeadLetter, ...]:
-    refused = decoded.filter(pl.col("reason").is_not_null()).select("partition", "offset", "t", "reason")
-    letters = []
-    for partition, offset, t, reason in refused.iter_rows():
-        message = records.message(partition, offset)
-        letters.append(
-            DeadLetter(
-                partition=partition,
-                offset=offset,
-                t=t,
-                reason=reason,
-                key=message.key(),
-                value=message.value(),
-                headers=tuple(cast("list[Header]", message.headers() or [])),
-            )
-        )
-    return tuple(letters)
