@@ -363,7 +363,7 @@ def test_a_revoked_token_fences_at_once_and_only_itself(server: Influx) -> None:
 
 def test_points_of_a_span_are_removed_with_a_token_of_their_own(server: Influx) -> None:
     """Of this pipeline, from a window start on; what is written then stays, with its own fields alone."""
-    here = server.bucket('odd "name", really')
+    here = server.bucket("odd name, = really")
     config = here.job()
     sink, token = open_sink(config), here.folder / here.endpoint.bucket / "clear"
     others = config.model_copy(update={"pipeline": "others"})
