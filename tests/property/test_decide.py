@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as HypothesisPhase
 from hypothesis import strategies as st
 
-from streampipeline.api.spec import StreamPipelineSpec
+from streampipeline.api.definition import Definition
+from streampipeline.api.spec import Aggregate, Function, StreamPipelineSpec
 from streampipeline.decide import Decision, Observed, Phase, State, decide
 from streampipeline.decide.actions import (
     Action,
@@ -70,6 +71,7 @@ class Running:
     ready_at: int
     failed: bool = False
     stop_at: int | None = None
+    generation: int = 1
     hidden: bool = False
     """Its cluster is gone: no probe sees it, and it may still write until it is fenced."""
 
@@ -78,6 +80,8 @@ class Running:
 class World:
     chance: random.Random
     now: int = START
+    spec: StreamPipelineSpec = SPEC
+    edits: int = 0
     health: dict[str, Health] = field(
         default_factory=lambda: dict.fromkeys((*SHARED, "flink", "dask"), Health.UP)
     )
@@ -87,6 +91,8 @@ class World:
     jobs: dict[tuple[EngineName, int], Running] = field(default_factory=dict)
     published: dict[tuple[EngineName, int], int] = field(default_factory=dict)
     revoked: dict[tuple[EngineName, int], int] = field(default_factory=dict)
+    generations: dict[tuple[EngineName, int], int] = field(default_factory=dict)
+    """Of each job that ever was."""
     plan: tuple[int, StartPlan] | None = None
     origin: Origin | None = None
     rewound: int = 0
@@ -123,6 +129,8 @@ class World:
                 job.frontier = max(job.frontier, min(self.closable(), job.frontier + 50 * ms))
                 if name not in self.revoked and job.frontier // SIZE * SIZE > self.published.get(name, 0):
                     self.published[name] = job.frontier // SIZE * SIZE
+                    older = {n for n in self.writers() if self.jobs[n].generation < job.generation}
+                    assert not older, "an older generation's engine may still write"
 
     def look(self) -> Observed:
         def probe(name: str) -> Probe:
@@ -142,7 +150,13 @@ class World:
         ]
         kafka = self.health["kafka"] is Health.UP
         rows = [
-            Progress(engine=engine, epoch=epoch, frontier=at, at=self.now)
+            Progress(
+                engine=engine,
+                epoch=epoch,
+                generation=self.generations[engine, epoch],
+                frontier=at,
+                at=self.now,
+            )
             for (engine, epoch), at in self.published.items()
         ]
         return Observed(
@@ -150,6 +164,7 @@ class World:
             kafka=probe("kafka"),
             sink=probe("sink"),
             model=probe("model"),
+            next_model=probe("model"),
             flink=probe("flink") if seen else Probe(),
             dask=probe("dask") if seen else Probe(),
             dask_workers=self.workers,
@@ -173,6 +188,7 @@ class World:
             self.origin = self.origin or Origin(boundary=START // SIZE * SIZE, offsets={0: 0})
         elif isinstance(action, PlanStart):
             if self.plan is None or self.plan[1].epoch != action.epoch:
+                assert not (action.clear and self.writers()), "points are removed while nobody may write"
                 answer = StartPlan(
                     engine=action.engine, epoch=action.epoch, boundary=self.frontier(), offsets={0: 0}
                 )
@@ -195,9 +211,12 @@ class World:
         if name in self.jobs or name in self.revoked or (name[0] is DASK and not self.workers):
             return
         delay = self.chance.choice((7000, 20_000)) if name[0] is FLINK else self.chance.choice((2000, 15_000))
+        assert action.generation is not None
+        self.generations[name] = action.assignment.generation
         self.jobs[name] = Running(
             engine=name[0],
             epoch=name[1],
+            generation=action.assignment.generation,
             frontier=action.assignment.boundary,
             ready_at=self.now + delay,
             failed=name[0] in self.broken,
@@ -216,9 +235,9 @@ class Control:
         world, before = self.world, self.state
         world.pass_time(ms)
         seen = world.look()
-        decision = decide(seen, before, world.now, SPEC)
+        decision = decide(seen, before, world.now, world.spec)
         check_step(world, seen, before, decision)
-        again = decide(seen, before, world.now, SPEC)
+        again = decide(seen, before, world.now, world.spec)
         assert again == decision
         fate = world.chance.random() if self.crashes else 1.0
         if fate < 0.05:
@@ -264,8 +283,33 @@ def check_step(world: World, seen: Observed, before: State, decision: Decision) 
             assert len(names(after)) == 1
             assert action.until <= world.frontier()
     check_phase(world, seen, before, decision)
+    check_generation(world, before, decision)
     assert len(after.hand_overs) <= 10
     assert len(after.conditions) == 10
+
+
+def check_generation(world: World, before: State, decision: Decision) -> None:
+    after = decision.state
+    assert [each.number for each in after.generations] == list(range(1, len(after.generations) + 1))
+    bounds = [each.boundary for each in after.generations]
+    assert bounds == sorted(bounds)
+    for action in decision.actions:
+        if isinstance(action, RunEngine):
+            assert action.generation == after.numbered(action.assignment.generation)
+        if isinstance(action, PlanStart) and action.clear:
+            assert after.change is not None
+    if after.change is not None:
+        assert not names(after), "the old generation's engine is retired"
+        assert after.phase is before.phase
+    for live in (after.flink, after.dask):
+        if live is not None:
+            assert live.assignment.generation == after.generation, "one generation has all engines"
+    if after.generation != before.generation:
+        assert after.generation == before.generation + 1
+        assert not world.writers()
+        assert after.newest is not None
+        assert after.newest.boundary == world.frontier()
+        assert after.newest.definition == Definition.of(world.spec)
 
 
 def check_phase(world: World, seen: Observed, before: State, decision: Decision) -> None:
@@ -312,15 +356,28 @@ faults = st.sampled_from(
         "pin-flink",
         "pin-dask",
         "drill",
+        "edit",
+        "take-back",
         "none",
     ]
 )
+
+
+def edited(name: str) -> StreamPipelineSpec:
+    """Another definition."""
+    aggregate = Aggregate(name=name, function=Function.COUNT)
+    return SPEC.model_copy(update={"aggregates": [*SPEC.aggregates, aggregate]})
 
 
 def inject(world: World, fault: str) -> None:
     kind, _, what = fault.rpartition("-")
     if fault == "drill":
         world.controls = world.controls.model_copy(update={"drill": str(world.now)})
+    elif fault == "edit":
+        world.edits += 1
+        world.spec = edited(f"x{world.edits}")
+    elif fault == "take-back":
+        world.spec = SPEC
     elif kind == "pin":
         world.controls = world.controls.model_copy(update={"pin": FLINK if what == "flink" else DASK})
     elif kind == "slow":
@@ -384,6 +441,9 @@ def at_rest(control: Control) -> bool:
         and state.wanted is None
         and state.drill == world.controls.drill
         and not state.retiring
+        and state.change is None
+        and state.newest is not None
+        and state.newest.definition == Definition.of(world.spec)
         and {name for name, job in world.jobs.items() if not job.failed} == names(state)
         and not any(job.hidden for job in world.jobs.values())
         and world.workers == 0
