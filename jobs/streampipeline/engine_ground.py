@@ -70,6 +70,7 @@ class EngineGround:
         self._engines = engines or config
         self._place = place
         self._sink = sink
+        self._sink_admin = sink_admin
         self._tokens = WriteTokens(sink_admin)
         self._state: State | None = None
         self._origin: Origin | None = None

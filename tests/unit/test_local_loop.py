@@ -67,6 +67,9 @@ class Loop(Run):
     def _keep_shared_up(self, held_down: frozenset[str] | set[str]) -> None:
         """Nothing is shared."""
 
+    def _follow_file(self) -> None:
+        """There is none."""
+
     def _tell(self, *_: object) -> None:
         """Nobody looks on."""
 

@@ -132,8 +132,8 @@ def _exact(observed: Observed, state: State) -> Verdict:
         return FALSE, "LossAccepted", f"the loss of {state.lost_records} records was accepted"
     if state.windows_cut:
         return FALSE, "RepairCut", f"{state.windows_cut} windows cannot be repaired: records are gone"
-    if observed.repairs.unscorable:
-        gone = f"{observed.repairs.unscorable} repairs of older generations could not be made"
+    if state.unscorable:
+        gone = f"{state.unscorable} repairs of older generations could not be made"
         return FALSE, "ModelGone", f"{gone}: their model does not answer any more, or as another version"
     if observed.dropped:
         return FALSE, "RecordsDropped", "an engine dropped records beyond the timestamp disorder"

@@ -37,7 +37,10 @@ def decide(observed: Observed, state: State, now: int, spec: StreamPipelineSpec)
     _follow_jobs(turn)
     _follow_retirements(turn)
     # A ground counts from its own start: what was known before stays true.
-    turn.set(windows_cut=max(turn.state.windows_cut, observed.repairs.cut))
+    turn.set(
+        windows_cut=max(turn.state.windows_cut, observed.repairs.cut),
+        unscorable=max(turn.state.unscorable, observed.repairs.unscorable),
+    )
     generations.adopt(turn)
     if spec.suspend:
         _suspend(turn)

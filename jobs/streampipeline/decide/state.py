@@ -178,6 +178,8 @@ class State(Model):
     lost_records: int = 0
     windows_cut: int = 0
     """Windows, or more, that repairs could not mend: their records are gone."""
+    unscorable: int = 0
+    """Repairs of older generations, or more, that could not be made: their model is gone."""
     accepted_loss: str | None = None
     drill: str | None = None
     """The last drill dealt with."""

@@ -44,7 +44,7 @@ from streampipeline.local.outcome import Outcome, report, run_audit
 from streampipeline.local.place import LocalPlace
 from streampipeline.local.processes import Child, Processes, end_leftovers, last_json
 from streampipeline.local.runtime import MissingProgramError, Runtime
-from streampipeline.local.services import INFLUXDB, DaskProcesses, InfluxDbProcess, ModelProcess
+from streampipeline.local.services import INFLUXDB, MODEL, DaskProcesses, InfluxDbProcess, ModelProcess
 from streampipeline.local.settings import RunSettings, sink_of
 from streampipeline.local.status import PhaseChange, Status, StatusFile
 from streampipeline.local.view import Frame, View
