@@ -22,6 +22,7 @@ from streampipeline.local.fault_injector import FaultInjector
 from streampipeline.local.outcome import Outcome
 from streampipeline.local.run import PRODUCER, Run
 from streampipeline.local.runtime import ROOT
+from streampipeline.local.services import ModelProcess
 from streampipeline.local.settings import RunSettings
 from streampipeline.local.view import View
 from streampipeline.offsets import OffsetLookup
@@ -47,7 +48,6 @@ class Stack(Run):
         super().__init__(
             manifest, manifest.pipeline(settings.name, {**os.environ, **THRESHOLDS}), settings, view
         )
-        assert self.model is not None
         assert self.influxdb is not None
         window = self.spec.window.size_ms
         delay = self.spec.source.event_time.allowed_delay_seconds * 1000
@@ -55,6 +55,7 @@ class Stack(Run):
         self.model_door = Proxy(_port(self.model.url))
         self.sink_door = Proxy(_port(self.influxdb.url), self.landings.watch)
         self.influxdb.url = self.sink_door.url
+        self.model.url = self.model_door.url
         self.config = self.config.model_copy(update={"model_url": self.model_door.url})
         self.injector = FaultInjector(self.processes)
         self.held_write: HeldWrite | None = None
@@ -64,6 +65,11 @@ class Stack(Run):
         """Records that no engine had read and that were deleted."""
         self.extra_records = 0
         """Sent by scenarios, beside the producer's."""
+
+    @property
+    def model(self) -> ModelProcess:
+        """The one model server."""
+        return next(iter(self.models.values()))
 
     def __enter__(self) -> Stack:
         super().__enter__()

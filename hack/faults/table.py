@@ -114,7 +114,6 @@ def _no_memory(stack: Stack) -> None:
 
 def _other_model(stack: Stack) -> None:
     """The same trees in another file, which therefore has another version."""
-    assert stack.model is not None
     other = stack.workdir / "other-model"
     shutil.copytree(stack.model.model_dir, other, dirs_exist_ok=True)
     with (other / "model.txt").open("a") as file:
@@ -124,13 +123,13 @@ def _other_model(stack: Stack) -> None:
 
 
 def _first_model(stack: Stack) -> None:
-    assert stack.model is not None
     stack.model.model_dir = Path(stack.runtime.model_server) / "models" / "nurse-stress"
     _kill(MODEL)(stack)
 
 
-def _two_versions(moment: Moment) -> bool:
-    return len(moment.stack.landings.versions) >= 2
+def _model_changed(moment: Moment) -> bool:
+    found = moment.frame.state.condition("ModelReady")
+    return found is not None and found.reason == "ModelChanged"
 
 
 def _wake_a_new_partition(stack: Stack) -> None:
@@ -287,7 +286,7 @@ SCENARIOS = (
         Right.WAIT,
         inject=_other_model,
         heal=_first_model,
-        seen=_two_versions,
+        seen=_model_changed,
         within=45,
         shared=True,
     ),

@@ -52,6 +52,9 @@ class Neighbours:
     def windows_cut(self) -> int:
         return 0
 
+    def repairs_unscorable(self) -> int:
+        return 0
+
     # Of a sink's administrator
 
     def revoke(self, epoch: int, engine: EngineName, token_file: Path) -> bool:

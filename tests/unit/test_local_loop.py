@@ -64,7 +64,7 @@ class Loop(Run):
             text = self.status_file.path.read_text() if self.status_file.path.exists() else None
             self.stored_then = Status.model_validate_json(text).state if text else None
 
-    def _keep_shared_up(self, held_down: frozenset[str] | set[str]) -> None:
+    def _keep_shared_up(self) -> None:
         """Nothing is shared."""
 
     def _follow_file(self) -> None:
