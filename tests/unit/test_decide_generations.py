@@ -23,6 +23,7 @@ from streampipeline.api.definition import Definition
 from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline.decide import Phase, cold, headline
 from streampipeline.decide.actions import PlanStart, Repair, Revoke, RunEngine, StopEngine
+from streampipeline.decide.facts import frontier
 from streampipeline.decide.generations import KEPT
 from streampipeline.decide.observed import (
     RETENTION_PASSED,
@@ -128,6 +129,17 @@ def test_a_row_of_the_old_generation_does_not_move_the_new_ones_frontier() -> No
         repairs=pipeline.seen.repairs.model_copy(update={"pending": 1, "rewound": 9}),
     )
     assert [repair.until for repair in pipeline.asked(Repair)] == [F]
+
+
+def test_a_generation_without_progress_and_engine_is_at_its_boundary() -> None:
+    pipeline = changing()
+    stop(pipeline, FLINK, 1)
+    pipeline.see(plan=pipeline.plan(boundary=F))
+    pipeline.spec = pipeline.spec.model_copy(update={"suspend": True})
+    pipeline.see(model=V2)
+    stop(pipeline, FLINK, pipeline.state.epoch)
+    assert pipeline.state.retiring == ()
+    assert frontier(pipeline.seen, pipeline.state) == F
 
 
 def test_latency_of_the_change_triggers_nothing_and_later_latency_does() -> None:
