@@ -13,11 +13,19 @@ from confluent_kafka import TopicPartition
 from tests.support.publish_config import influxdb_sink, job_config
 
 from streampipeline import engine_ground, start
+from streampipeline.api.definition import Definition
 from streampipeline.decide import Observed, State
 from streampipeline.decide import actions as act
-from streampipeline.decide.observed import PlanFailed, StartPlan, Writer
+from streampipeline.decide.observed import Health, PlanFailed, Probe, StartPlan, Writer
 from streampipeline.engine_ground import EngineGround
-from streampipeline.jobconfig import Assignment, EngineName, JobConfig, Origin
+from streampipeline.jobconfig import (
+    Assignment,
+    EngineName,
+    Generation,
+    JobConfig,
+    Origin,
+    PipelineConfig,
+)
 from streampipeline.place import JobFiles, Place
 from streampipeline.probes.pipeline import PipelineLook
 from streampipeline.progress import ProgressKey, ProgressRow
@@ -37,6 +45,7 @@ class Neighbours:
     may_fence: bool = True
     rows: tuple[ProgressRow, ...] = ()
     repaired: int | None = None
+    answers: bool = True
 
     # Of a place
 
@@ -61,6 +70,13 @@ class Neighbours:
         assert token_file == self.files.token(engine, epoch)
         self.did.append(("revoke", engine, epoch))
         return self.may_fence
+
+    def clear(self, pipeline: str, start: int, *, epoch: int, token_file: Path) -> None:
+        assert token_file.name.startswith("."), "it is not for engines"
+        self.did.append(("clear", pipeline, start, epoch))
+
+    def health(self) -> Probe:
+        return Probe(health=Health.UP if self.answers else Health.UNKNOWN)
 
     # Of the probes
 
@@ -214,3 +230,62 @@ def test_records_that_are_gone_make_no_plan(ground: EngineGround, monkeypatch: p
     assert isinstance(plan, PlanFailed)
     assert (plan.engine, plan.epoch, plan.reason) == (FLINK, 9, "RetentionPassed")
     assert plan.records_gone == 10
+
+
+BEGIN = Origin(boundary=50_000, offsets={0: 30})
+"""Of the newest generation."""
+
+
+def changing(ground: EngineGround, epoch: int = 9) -> StartPlan | PlanFailed | None:
+    """What is planned for Flink in a change of generation."""
+    state = State.initial(0).model_copy(update={"origin": ORIGIN})
+    ground.observe(state)
+    ground.carry_out(act.PlanStart(engine=FLINK, epoch=epoch, generation=2, begin=BEGIN, clear=True))
+    return ground.observe(state).plan
+
+
+def test_a_generation_without_progress_starts_where_it_began(
+    ground: EngineGround, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "start_offsets", lambda *_, started, **__: started)
+    neighbours.rows = (row(FLINK, 7, 90_000),)
+    plan = changing(ground)
+    assert plan == StartPlan(engine=FLINK, epoch=9, boundary=50_000, offsets={0: 30}, repairs_offset=0)
+
+
+def test_what_stands_above_a_new_generations_boundary_is_removed_before_it_begins(
+    ground: EngineGround, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows of 5 s that end after 60 s start at 60 s. Once for each plan."""
+    monkeypatch.setattr(start, "start_offsets", lambda *_, started, **__: started)
+    neighbours.rows = (row(FLINK, 7, 60_000, generation=2),)
+    for _ in range(2):
+        assert isinstance(changing(ground), StartPlan)
+        assert neighbours.did == [("clear", "nurses", 60_000, 9)]
+
+
+def test_nothing_is_removed_by_who_may_not_lead_any_more(
+    ground: EngineGround, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "start_offsets", lambda *_, started, **__: started)
+    neighbours.answers = False
+    with pytest.raises(RuntimeError, match="known to answer"):
+        changing(ground)
+    assert neighbours.did == []
+    assert ground.observe(State.initial(0)).plan is None
+
+
+def test_a_job_is_told_what_its_own_generation_computes(config: JobConfig, neighbours: Neighbours) -> None:
+    """Whatever the spec in force says by then."""
+    pipeline = PipelineConfig(**{name: getattr(config, name) for name in PipelineConfig.model_fields})
+    ground = EngineGround(pipeline, cast("Place", neighbours), config.sink, cast("SinkAdmin", neighbours))
+    definition = Definition.of(config.spec)
+    fewer = definition.model_copy(update={"aggregates": definition.aggregates[:2]})
+    generation = Generation(number=2, boundary=50_000, offsets={0: 30}, definition=fewer, model_version="m-2")
+    assignment = Assignment(engine=DASK, epoch=9, generation=2, boundary=50_000, offsets={0: 30})
+    told = ground.job_config(assignment, ORIGIN, "token", generation)
+    assert [aggregate.name for aggregate in told.spec.aggregates] == ["X", "low"]
+    assert (told.model_version, told.generations) == ("m-2", ())
+    state = State.initial(0).model_copy(update={"origin": ORIGIN, "generations": (generation,)})
+    reader = ground.reader_config(assignment, state, "token")
+    assert [(each.number, each.model_url) for each in reader.generations] == [(2, config.model_url)]

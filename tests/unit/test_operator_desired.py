@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.support.kube_double import pipeline_of
 
-from streampipeline.api.spec import NAME_LENGTH
+from streampipeline.api.spec import NAME_LENGTH, ManagedModel
 from streampipeline_operator.desired import dask, flink, influxdb, model, network
 from streampipeline_operator.desired.common import Pipeline
 from streampipeline_operator.kube import Object
@@ -147,6 +148,31 @@ def test_what_runs_elsewhere_is_not_deployed() -> None:
     assert influxdb.objects(pipeline) == model.objects(pipeline) == []
     assert influxdb.url(pipeline) == "http://influx.example.com:8086"
     assert model.url(pipeline, pipeline.spec.model, "") == "http://model.example.com:3000"
+
+
+def test_each_managed_model_has_a_server_that_finds_its_own_pods_alone() -> None:
+    pipeline = pipeline_of()
+    first = model.first_of(pipeline)
+    changed = pipeline.spec.model.model_copy(update={"managed": ManagedModel(image="registry/bento:2")})
+    later = replace(pipeline, spec=pipeline.spec.model_copy(update={"model": changed}))
+    bodies = model.objects(later, [pipeline.spec.model], first)
+    names = {(body["kind"], body["metadata"]["name"]) for body in bodies}
+    second = f"{pipeline.names.model}-{model.first_of(later)}"
+    both = (pipeline.names.model, second)
+    assert names == {(kind, name) for kind in ("Service", "Deployment") for name in both}
+    selected = {
+        body["metadata"]["name"]: body["spec"]["selector"] for body in bodies if body["kind"] == "Service"
+    }
+    labels = {
+        body["metadata"]["name"]: body["spec"]["template"]["metadata"]["labels"]
+        for body in bodies
+        if body["kind"] == "Deployment"
+    }
+    for name, selector in selected.items():
+        found = [pods for pods, there in labels.items() if selector.items() <= there.items()]
+        assert found == [name]
+    assert model.url(later, changed, first) == f"http://{second}.{pipeline.namespace}.svc:3000"
+    assert model.url(later, pipeline.spec.model, first) == model.url(pipeline, pipeline.spec.model, first)
 
 
 def test_nothing_secret_is_in_arguments_or_environment() -> None:

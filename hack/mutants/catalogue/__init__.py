@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from mutants.catalogue import audit, clocks, decisions, engines, repairs, results, starts, values
+from mutants.catalogue import (
+    audit,
+    clocks,
+    decisions,
+    engines,
+    generations,
+    repairs,
+    results,
+    starts,
+    values,
+)
 
 MUTANTS = (
     *decisions.MUTANTS,
@@ -13,4 +23,5 @@ MUTANTS = (
     *results.MUTANTS,
     *repairs.MUTANTS,
     *audit.MUTANTS,
+    *generations.MUTANTS,
 )

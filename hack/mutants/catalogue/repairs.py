@@ -7,6 +7,7 @@ from mutants.mutant import Mutant
 EFFECTS_FILE = "jobs/streampipeline/decide/effects.py"
 PLAN_FILE = "jobs/streampipeline/repair_plan.py"
 REPAIR_FILE = "jobs/streampipeline/repair.py"
+SPAN_FILE = "jobs/streampipeline/repair_span.py"
 DECIDE = "tests/unit/test_decide.py::"
 PLAN = "tests/unit/test_repair_plan.py::"
 GROUND = "tests/unit/test_engine_ground.py::"
@@ -135,7 +136,7 @@ MUTANTS = (
         name="repair-without-late-records",
         rule="6",
         breaks="a repair makes the engine's value again, not the final one",
-        file=REPAIR_FILE,
+        file=SPAN_FILE,
         old="include_late=True",
         new="include_late=False",
         tests=(DASK + "test_backfill_and_a_slice_that_retention_has_cut",),
@@ -144,7 +145,7 @@ MUTANTS = (
         name="create-time-slice-by-time",
         rule="6",
         breaks="on a CreateTime topic a repair stops at the first record behind the slice",
-        file=REPAIR_FILE,
+        file=SPAN_FILE,
         old="        if self._config.timestamp_type is TimestampType.LOG_APPEND_TIME:\n",
         new="        if True:\n",
         tests=(DASK + "test_backfill_and_a_slice_that_retention_has_cut",),
