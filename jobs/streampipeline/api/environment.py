@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ EXEMPT_PREFIX = "STREAMPIPELINE_TEST_"
 
 @dataclass(frozen=True)
 class Override:
-    """One field that the environment sets: which variable, which field, and the value it gives."""
+    """One field that is set from outside the file: by which variable or text, which field, to which value."""
 
     variable: str
     field: str
@@ -78,7 +78,7 @@ def overrides(environ: Mapping[str, str]) -> list[Override]:
     found: list[Override] = []
     for path, name in sorted(chosen.items()):
         try:
-            found.append(Override(name, path_of(path), _value(path, environ[name])))
+            found.append(Override(name, path_of(path), typed_value(path, environ[name])))
         except ValueError as error:
             problems.append(
                 Problem(name, f'{error}, is "{environ[name]}"', f"correct or unset it ({path_of(path)})")
@@ -90,8 +90,13 @@ def overrides(environ: Mapping[str, str]) -> list[Override]:
 
 def apply_environment(document: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """A copy of the document with the fields that `environ` sets. Raises as `overrides` does."""
+    return with_overrides(document, overrides(environ))
+
+
+def with_overrides(document: Mapping[str, Any], chosen: Sequence[Override]) -> dict[str, Any]:
+    """A copy of the document with these fields set, the last of a field counting."""
     result: dict[str, Any] = copy.deepcopy(dict(document))
-    for override in overrides(environ):
+    for override in chosen:
         *parents, name = override.field.split(".")
         place = result
         for parent in parents:
@@ -108,7 +113,8 @@ def _unknown(name: str) -> Problem:
     return Problem(name, "is no variable of the product, nor of a field of the spec", remedy)
 
 
-def _value(path: tuple[str, ...], text: str) -> object:
+def typed_value(path: tuple[str, ...], text: str) -> object:
+    """The text as the type of the field at `path`. Raises ValueError, which says what it must be."""
     info = info_at(path)
     assert info is not None
     element = element_type(info.annotation)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streampipeline.api.assignments import apply_assignments
 from streampipeline.api.documents import documents
 from streampipeline.api.environment import apply_environment
 from streampipeline.api.fields import nearest
@@ -55,9 +56,18 @@ class Manifest:
         except InvalidPipelineError as error:
             return list(error.problems)
 
-    def pipeline(self, name: str | None = None, environ: Mapping[str, str] | None = None) -> StreamPipeline:
-        """One pipeline, typed: defaults, then the file, then `environ`. Raises InvalidPipelineError."""
-        return parse(apply_environment(self.document(name), environ or {}), self.config_maps)
+    def pipeline(
+        self,
+        name: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        assignments: Sequence[str] = (),
+    ) -> StreamPipeline:
+        """One pipeline, typed: defaults, then the file, then `environ`, then `assignments` (PATH=VALUE).
+
+        Raises InvalidPipelineError.
+        """
+        document = apply_environment(self.document(name), environ or {})
+        return parse(apply_assignments(document, assignments), self.config_maps)
 
     def resolve_schema(self, pipeline: StreamPipeline) -> str:
         """Text of the pipeline's Avro schema. Raises InvalidPipelineError when it is not to be found."""
