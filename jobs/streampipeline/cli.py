@@ -1,4 +1,4 @@
-"""The command line: `streampipeline validate | run | audit`, and the commands on a cluster."""
+"""The command line: `streampipeline validate | run | simulate`, and the commands on a cluster."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from streampipeline.cluster import commands
 from streampipeline.cluster.exits import TABLE, USAGE
+from streampipeline.cluster.options import Output, OutputOption
 
 app = typer.Typer(
     name="streampipeline",
@@ -63,6 +64,9 @@ def run(
     report: Annotated[
         Path | None, typer.Option(help="write phases, figures and the audit to this JSON file")
     ] = None,
+    save_trace: Annotated[
+        Path | None, typer.Option(help="write what each look saw to this file, for `simulate`")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="JSON lines instead of a picture")] = False,
 ) -> None:
     """Run a pipeline on this machine, with every part as a process, and audit it at the end."""
@@ -96,6 +100,7 @@ def run(
             drill_at=drill_at,
             faults=tuple(parse_fault(text) for text in fault or ()),
             report=report,
+            save_trace=save_trace,
             json_output=json_output,
         )
         manifest = load(file)
@@ -113,6 +118,48 @@ def run(
     except (MissingProgramError, ChangedPipelineError, WorkdirInUseError, RunError, AuditFailed) as error:
         raise _fail(str(error)) from None
     raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(help="YAML with a StreamPipeline")],
+    trace: Annotated[Path, typer.Option(help="what `run --save-trace` wrote")],
+    name: Annotated[str | None, typer.Option(help="which one, when the file has several")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="also with this changed: failover.latencySeconds=10; again for more"),
+    ] = None,
+    flink_start: Annotated[
+        float | None, typer.Option(min=0, help="seconds; without: as in the trace, or 20")
+    ] = None,
+    dask_start: Annotated[
+        float | None, typer.Option(min=0, help="seconds; without: as in the trace, or 10")
+    ] = None,
+    flink_rate: Annotated[
+        float | None, typer.Option(min=1, help="records a second while it catches up; without: 77,875")
+    ] = None,
+    dask_rate: Annotated[
+        float | None, typer.Option(min=1, help="records a second while it catches up; without: 308,660")
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Say what the rules would have done in a recorded run, under the file's thresholds and under others."""
+    from streampipeline.api.problems import InvalidPipelineError
+    from streampipeline.simulate.command import Settings, compare, show
+    from streampipeline.simulate.trace import TraceError
+
+    settings = Settings(
+        file, trace, name, tuple(assignments or ()), flink_start, dask_start, flink_rate, dask_rate
+    )
+    try:
+        comparison = compare(settings, os.environ)
+    except InvalidPipelineError as error:
+        for problem in error.problems:
+            typer.echo(f"{file}: {problem}", err=True)
+        raise typer.Exit(USAGE) from None
+    except (TraceError, ValueError, OSError) as error:
+        raise _fail(str(error)) from None
+    show(comparison, output)
 
 
 app.add_typer(commands.app)

@@ -57,6 +57,21 @@ def run(workdir: Path, *options: str) -> dict[str, Any]:
     return report
 
 
+def simulate(trace: Path) -> list[dict[str, Any]]:
+    """What the trace of a run says, and what a simulation makes of it."""
+    sample = str(REPOSITORY / "samples" / "nurse-stress.yaml")
+    done = subprocess.run(
+        [sys.executable, "-m", "streampipeline.cli", "simulate", sample, f"--trace={trace}", "--output=json"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    runs: list[dict[str, Any]] = json.loads(done.stdout)["runs"]
+    return runs
+
+
 def of(workdir: Path) -> list[psutil.Process]:
     """Processes that a run in this directory started."""
     found = []
@@ -82,12 +97,22 @@ def phases(report: dict[str, Any]) -> list[str]:
 
 
 def test_dask_takes_over_from_a_killed_flink_and_hands_back(tmp_path: Path) -> None:
-    report = run(tmp_path, "--sink", "parquet", "--duration", "60", "--fault", "kill-flink@14s+8s")
+    trace = tmp_path / "trace.jsonl"
+    report = run(
+        tmp_path,
+        "--sink=parquet",
+        "--duration=60",
+        "--fault=kill-flink@14s+8s",
+        f"--save-trace={trace}",
+    )
     assert_exact(report)
     assert phases(report) == ["Startup", "Normal", "Triggering", "Fallback", "Resuming", "Normal"]
     assert report["by_source"]["flink"] > 0
     assert report["by_source"]["dask-fallback"] > 0
     assert report["seconds_to_first_fallback_result"] < 45
+    recorded, simulated = simulate(trace)
+    assert [each["phase"] for each in recorded["transitions"]] == phases(report)[1:]
+    assert simulated["takeovers"] == recorded["takeovers"] == {"PrimaryDown": 1}
 
 
 def test_bad_records_and_the_loss_of_what_both_engines_need_switch_and_lose_nothing(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ from streampipeline.local.settings import RunSettings, sink_of
 from streampipeline.local.status import PhaseChange, Status, StatusFile
 from streampipeline.local.view import Frame, View
 from streampipeline.local.workdir import WorkdirLock, empty
+from streampipeline.simulate.trace import Header, TraceWriter, row_of
 from streampipeline.sinks.base import write_secret
 from streampipeline.sinks.opening import open_admin
 from streampipeline.topics import ensure_source, ensure_topics
@@ -120,6 +121,8 @@ class Run:
             model_url=self._model_url(self.spec.model),
         )
         self.memory = MemoryWatch(self.processes)
+        header = Header(pipeline=self.config.pipeline, failover=self.spec.failover)
+        self._trace = TraceWriter(settings.save_trace, header) if settings.save_trace else None
         self.stopping = False
         self.stream_began: float | None = None
 
@@ -130,6 +133,8 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.view.close()
+        if self._trace is not None:
+            self._trace.close()
         self.processes.stop_all()
         self._lock.release()
 
@@ -291,6 +296,8 @@ class Run:
                 state = decision.state
                 self._tell(decision.events, now)
                 executor.apply(decision.actions)
+                if self._trace is not None:
+                    self._trace.add(row_of(now, observed, decision, self.ground.look.ends, self.spec))
                 self._show(observed, state, now)
                 self.memory.look()
                 if state.phase is not Phase.STARTUP and self.stream_began is None:

@@ -36,6 +36,7 @@ class RunSettings:
     faults: tuple[Fault, ...] = field(default_factory=tuple)
     partitions: int = 4
     report: Path | None = None
+    save_trace: Path | None = None
     json_output: bool = False
     drill_at: float | None = None
 
