@@ -324,6 +324,8 @@ class EngineGround:
             return
         with self._repair_lock:
             self._place.end_repair()
+            if self._place.repairing():
+                raise RuntimeError("a repair pass is still ending: it may commit a later offset")
         with self._planner_lock:
             done = self._planner.repairs_committed()
         if done is not None and offset < done:

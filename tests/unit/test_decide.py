@@ -764,6 +764,8 @@ def test_retired_engines_are_stopped_and_fenced_until_both_are_seen() -> None:
     assert pipeline.asked(RewindRepairs) == [RewindRepairs(number=1, offset=9)]
     pipeline.see(repairs=Repairs(rewound=1))
     assert not pipeline.asked(RewindRepairs)
+    pipeline.see(repairs=Repairs())
+    assert not pipeline.asked(RewindRepairs), "a ground that begins anew need not repeat it"
 
 
 def test_two_retirements_rewind_to_the_earlier_offset() -> None:

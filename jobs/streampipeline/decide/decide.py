@@ -34,6 +34,7 @@ class Decision:
 def decide(observed: Observed, state: State, now: int, spec: StreamPipelineSpec) -> Decision:
     """Decide what holds from `now` (ms) on. Pure, total: raises nothing."""
     turn = Turn(observed, _not_in_the_future(state, now), now, spec)
+    _follow_rewind(turn)
     _follow_jobs(turn)
     _follow_retirements(turn)
     # A ground counts from its own start: what was known before stays true.
@@ -139,6 +140,12 @@ def _follow_retirements(turn: Turn) -> None:
             kept.append(retiring)
     if tuple(kept) != turn.state.retiring:
         turn.set(retiring=tuple(kept))
+
+
+def _follow_rewind(turn: Turn) -> None:
+    rewind = turn.state.rewind
+    if not rewind.done and 0 < rewind.number <= turn.observed.repairs.rewound:
+        turn.set(rewind=rewind.model_copy(update={"done": True}))
 
 
 def _rewind(turn: Turn, offset: int) -> None:

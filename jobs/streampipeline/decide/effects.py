@@ -103,7 +103,7 @@ def _stops(observed: Observed, state: State) -> list[act.Action]:
 
 def rewind_pending(observed: Observed, state: State) -> bool:
     """Whether repairs that a retired engine may have overwritten are still to be asked for again."""
-    return observed.repairs.rewound < state.rewind.number
+    return not state.rewind.done and observed.repairs.rewound < state.rewind.number
 
 
 def _repairs(observed: Observed, state: State) -> list[act.Action]:

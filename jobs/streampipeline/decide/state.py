@@ -64,6 +64,8 @@ class Rewind(Model):
 
     number: int = 0
     offset: int = 0
+    done: bool = False
+    """It was carried out: a ground that begins anew, and has forgotten, does not repeat all those repairs."""
 
 
 class Timers(Model):
