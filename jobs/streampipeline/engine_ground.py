@@ -24,6 +24,7 @@ from streampipeline.decide.observed import (
     Writer,
 )
 from streampipeline.engines.flink import sql
+from streampipeline.engines.flink.gateway import Job
 from streampipeline.jobconfig import (
     Assignment,
     EngineName,
@@ -288,13 +289,25 @@ class EngineGround:
                 self._place.start_driver(epoch)
             return
         name = sql.name_of_job(self._config.uid, epoch)
-        if any(job.name == name for job in self._place.jobmanager.jobs()):
+        jobs = [job for job in self._place.jobmanager.jobs() if job.name == name]
+        if jobs:
+            self._end_doubles(jobs)
             return
         config = self._prepare_job(assignment, generation)
         file = self._place.files.seen(self._place.files.config(EngineName.FLINK, epoch))
         started = time.monotonic()
         job_id = self._place.gateway.submit(sql.session_properties(config), sql.statements(config, file))
         log.info("flink.submitted", epoch=epoch, job=job_id, seconds=round(time.monotonic() - started, 1))
+
+    def _end_doubles(self, jobs: list[Job]) -> None:
+        """Of one epoch the newest job stays, which is the one that probes tell of.
+
+        A submission can be carried out late: by a ground that was frozen, and replaced meanwhile.
+        """
+        live = sorted((job for job in jobs if job.state not in ENDED), key=lambda job: job.start_ms)
+        for double in live[:-1]:
+            log.warning("flink.double_cancelled", name=double.name, job=double.id)
+            self._place.jobmanager.cancel(double.id)
 
     def _stop_engine(self, engine: EngineName, epoch: int) -> None:
         if engine is EngineName.DASK:
