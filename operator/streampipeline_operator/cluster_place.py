@@ -63,6 +63,7 @@ class ClusterPlace:
         """By the pods of repairs that have ended."""
         self._zero_since: float | None = None
         self._missing_told = False
+        self._given: dict[str, str] = {}
         host = self._names.host
         self._jobmanager = JobManager(f"http://{host(self._names.jobmanager)}:{flink.REST}")
         self._gateway = SqlGateway(f"http://{host(self._names.gateway)}:{flink.GATEWAY}")
@@ -135,7 +136,7 @@ class ClusterPlace:
             changes = {"spec": {"worker": {"replicas": workers}}}
             self._api.merge(kube.DASK_CLUSTER, self._pipeline.namespace, self._names.dask, changes)
         if not any(_alive(pod) for pod in self._pods(DASK_DRIVER)):
-            self._api.create(dask.driver(self._pipeline, self._driver_name(), None))
+            self._create_once(dask.driver(self._pipeline, self._new_name(DASK_DRIVER), None))
 
     def _make_cluster(self, workers: int) -> None:
         try:
@@ -154,8 +155,23 @@ class ClusterPlace:
         known = self._watches.child(kube.DASK_CLUSTER, self._pipeline.namespace, self._names.dask)
         return known or self._api.get(kube.DASK_CLUSTER, self._pipeline.namespace, self._names.dask)
 
-    def _driver_name(self) -> str:
-        return f"{self._pipeline.name}-dask-driver-{secrets.token_hex(3)}"
+    def _new_name(self, component: str) -> str:
+        """Of the next pod: the same until a watch has told of it.
+
+        So neither a lost reply nor a watch that is behind makes a second one.
+        """
+        name = self._given.get(component)
+        if name is None or self._watches.child(kube.POD, self._pipeline.namespace, name) is not None:
+            name = f"{self._pipeline.name}-{component}-{secrets.token_hex(3)}"
+            self._given[component] = name
+        return name
+
+    def _create_once(self, pod: Object) -> None:
+        try:
+            self._api.create(pod)
+        except kube.ApiException as error:
+            if error.status != 409:
+                raise
 
     def _dask_to_zero(self) -> None:
         drivers = self._pods(DASK_DRIVER)
@@ -244,7 +260,9 @@ class ClusterPlace:
             )
             return
         if not standby:
-            self._api.create(dask.driver(self._pipeline, self._driver_name(), epoch))
+            self._create_once(
+                dask.driver(self._pipeline, f"{self._pipeline.name}-{DASK_DRIVER}-{epoch}", epoch)
+            )
         else:
             raise RuntimeError("the driver that stands by has just changed")
 
@@ -268,8 +286,7 @@ class ClusterPlace:
         for pod in self._pods(REPAIR):
             if not _alive(pod):
                 self._delete_pod(pod, grace_seconds=0)
-        name = f"{self._pipeline.name}-repair-{secrets.token_hex(3)}"
-        self._api.create(dask.repair(self._pipeline, name, epoch, until))
+        self._create_once(dask.repair(self._pipeline, self._new_name(REPAIR), epoch, until))
 
     def repairing(self) -> bool:
         """See `place.Place`."""

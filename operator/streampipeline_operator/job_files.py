@@ -8,11 +8,13 @@ import json
 import threading
 from pathlib import Path
 
+from urllib3.exceptions import HTTPError
+
 from streampipeline.jobconfig import EngineName
 from streampipeline.place import JobFiles
 from streampipeline.sinks.base import write_secret
 from streampipeline_operator.desired.common import Pipeline, metadata
-from streampipeline_operator.kube import SECRET, Kube
+from streampipeline_operator.kube import SECRET, ApiException, Kube, Object
 from streampipeline_operator.names import JOBS_DIRECTORY
 from streampipeline_operator.resolve import digest_of
 
@@ -38,38 +40,53 @@ class JobsSecret:
         self._api = api
         self._pipeline = pipeline
         self._lock = threading.Lock()
+        self._version: str | None = None
+        """Of the Secret as last seen: who writes on top of another one is behind."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.files = JobFiles(here=folder, engines=Path(JOBS_DIRECTORY))
 
     def restore(self) -> None:
         """Write here what the Secret holds: a new operator goes on with the last one's tokens and offsets."""
-        found = self._api.get(SECRET, self._pipeline.namespace, self._pipeline.names.jobs)
-        for name, value in ((found or {}).get("data") or {}).items():
+        for name, value in ((self._seen() or {}).get("data") or {}).items():
             write_secret(self.files.here / name, base64.b64decode(value).decode())
 
+    def _seen(self) -> Object | None:
+        found = self._api.get(SECRET, self._pipeline.namespace, self._pipeline.names.jobs)
+        self._version = found["metadata"]["resourceVersion"] if found else None
+        return found
+
     def publish(self) -> str:
-        """Make the Secret hold what is here. Returns the hash of it."""
+        """Make the Secret hold what is here. Returns the hash of it.
+
+        Raises ApiException: 409 where somebody else has written it; the next attempt is on top of that.
+        """
         with self._lock:
             self._prune()
             files = sorted(self.files.here.glob("[!.]*"))  # a dot: another thread is still writing it
             contents = {file.name: file.read_bytes() for file in files}
             data = {name: base64.b64encode(content).decode() for name, content in contents.items()}
+            version = {"resourceVersion": self._version} if self._version else {}
             body = {
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": metadata(self._pipeline, self._pipeline.names.jobs, "jobs"),
+                "metadata": metadata(self._pipeline, self._pipeline.names.jobs, "jobs", **version),
                 "type": "Opaque",
                 "data": data,
             }
-            self._api.apply(body)
+            try:
+                self._version = self._api.apply(body)["metadata"]["resourceVersion"]
+            except (ApiException, HTTPError):
+                self._seen()
+                raise
         return hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()[:16]
 
     def ensure(self) -> bool:
         """Put the Secret back when somebody removed it. Returns whether that was so."""
         if not any(self.files.here.glob("[!.]*")):
             return False  # nothing was published yet
-        if self._api.get(SECRET, self._pipeline.namespace, self._pipeline.names.jobs) is not None:
-            return False
+        with self._lock:
+            if self._seen() is not None:
+                return False
         self.publish()
         return True
 

@@ -98,7 +98,9 @@ class KubeDouble(Kube):
         if method != "GET":
             self.calls.append((method, plural, name))
         if method == "POST" or (method == "PATCH" and "apply" in content_type):
-            if method == "POST" and key in self.objects:
+            known = self.objects.get(key, {}).get("metadata", {}).get("resourceVersion")
+            asked = body["metadata"].get("resourceVersion", known)
+            if (method == "POST" and known) or asked != known:
                 raise ApiException(status=409, reason="Conflict")
             return copy.deepcopy(self._written(key, body))
         if key not in self.objects:

@@ -133,6 +133,46 @@ def test_a_standby_that_ended_is_followed_by_another(scene: Scene) -> None:
     assert len(scene.pods()) == 2
 
 
+def test_a_pod_is_made_once_though_no_watch_tells_of_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its watch is behind, or the reply to its making was lost."""
+    monkeypatch.setattr(scene.watches, "children", lambda *_: [])
+    monkeypatch.setattr(scene.watches, "child", lambda *_: None)
+    for attempt in (
+        lambda: scene.place.scale_dask(1),
+        lambda: scene.place.start_driver(7),
+        lambda: scene.place.start_repair(7, 5_000),
+    ):
+        before = len(scene.pods())
+        attempt()
+        attempt()
+        assert len(scene.pods()) == before + 1
+
+
+def test_after_one_that_has_ended_a_pod_has_another_name(scene: Scene) -> None:
+    scene.place.start_repair(7, 5_000)
+    [first] = scene.pods()
+    scene.pods()[first]["status"] = {"phase": "Succeeded"}
+    scene.place.start_repair(7, 6_000)
+    assert set(scene.pods()) - {first}
+
+
+def test_files_are_not_written_over_those_of_another_operator(scene: Scene, tmp_path: Path) -> None:
+    """Who was frozen, and replaced, knows an older Secret; what a next attempt is on top of it has seen."""
+    other = JobsSecret(scene.api, scene.pipeline, tmp_path / "other")
+    for jobs, name in ((scene.jobs, "1-flink.json"), (other, "2-flink.json")):
+        jobs.restore()
+        write_secret(jobs.files.here / name, "{}")
+        if jobs is scene.jobs:
+            jobs.publish()
+    other.publish()
+    with pytest.raises(kube.ApiException) as refused:
+        scene.jobs.publish()
+    assert refused.value.status == 409
+    scene.jobs.publish()
+
+
 def test_a_cluster_on_its_way_out_is_waited_for(scene: Scene) -> None:
     scene.place.scale_dask(1)
     scene.cluster()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
