@@ -8,19 +8,23 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
 import structlog
 from prometheus_client import start_http_server
+from urllib3.exceptions import HTTPError
 
 from streampipeline.api.spec import GROUP, VERSION
 from streampipeline.logs import configure
 from streampipeline_operator import leader, metrics
 from streampipeline_operator.cleanup import Cleanup
 from streampipeline_operator.kube import PIPELINE, ApiException, Kube
-from streampipeline_operator.reconcile import Reconciler, SupersededError
+from streampipeline_operator.reconcile import Reconciler
 from streampipeline_operator.settings import Settings
+from streampipeline_operator.status_store import ChangedError, SupersededError
 from streampipeline_operator.world import World
 
 log = structlog.get_logger()
@@ -37,6 +41,17 @@ HUNG = 5
 DEFINITION_SECONDS = 2.0
 PIPELINES_MOST = 64
 """Each has a thread of its own."""
+
+
+class Backoffs:
+    """Pauses (s) of kopf's own requests while the API server does not answer: it never gives up.
+
+    kopf's default ends in minutes: an edit would be seen that long after an outage.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Anew for each request."""
+        return chain((1, 2, 3), repeat(5))
 
 
 def wire(registry: kopf.OperatorRegistry, world: World) -> None:
@@ -58,6 +73,7 @@ def wire(registry: kopf.OperatorRegistry, world: World) -> None:
         settings.watching.connect_timeout = 10
         settings.networking.request_timeout = 10
         settings.networking.connect_timeout = 5
+        settings.networking.error_backoffs = Backoffs()
         settings.scanning.disabled = True
 
     @kopf.on.login(registry=registry)
@@ -106,7 +122,7 @@ def _loop(world: World, body: kopf.Body, uid: str, name: str, namespace: str, st
             try:
                 with metrics.RECONCILES.labels(namespace, name).time():
                     reconciler.reconcile(_plain(body))
-            except SupersededError as reason:
+            except (SupersededError, ChangedError) as reason:
                 log.info("reconcile.superseded", namespace=namespace, pipeline=name, reason=str(reason))
             except Exception as error:
                 metrics.ERRORS.labels(namespace, name).inc()
@@ -115,7 +131,7 @@ def _loop(world: World, body: kopf.Body, uid: str, name: str, namespace: str, st
                     namespace=namespace,
                     pipeline=name,
                     error=f"{type(error).__name__}: {error}",
-                    exc_info=not isinstance(error, OSError),
+                    exc_info=not isinstance(error, (OSError, ApiException, HTTPError)),
                 )
                 stopped.wait(TICK_SECONDS)
             stopped.wait(SHORTEST_TICK_SECONDS)
@@ -164,10 +180,13 @@ def _await_definition(api: Kube, settings: Settings) -> None:
     while True:
         try:
             api.list(PIPELINE, next(iter(settings.watch_namespaces), None), "")
-        except ApiException as error:
-            if error.status not in (404, 429):
+        except (ApiException, HTTPError) as error:
+            status = error.status if isinstance(error, ApiException) else 0
+            if status in (401, 403):
                 raise
-            if not told:
+            if status != 404:
+                log.warning("definition.unknown", error=f"{type(error).__name__}: {error}")
+            elif not told:
                 log.warning("definition.missing", remedy="install the chart with crds.install, or crds/")
                 told = True
             time.sleep(DEFINITION_SECONDS)

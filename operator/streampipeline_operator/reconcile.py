@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
 
@@ -38,7 +37,8 @@ from streampipeline_operator.resolve import (
     unsupported,
 )
 from streampipeline_operator.stage import Stage
-from streampipeline_operator.status import Memory, nothing_deployed, render, with_accepted
+from streampipeline_operator.status import Memory, nothing_deployed, with_accepted
+from streampipeline_operator.status_store import StatusStore, SupersededError
 from streampipeline_operator.world import World
 
 log = structlog.get_logger()
@@ -58,10 +58,6 @@ Tell = Callable[[str, str, bool], None]
 """Make an event: reason, message, whether it is a warning."""
 
 
-class SupersededError(Exception):
-    """Another operator wrote the status: what was decided here is void."""
-
-
 class Reconciler:
     """Of one pipeline, by one thread."""
 
@@ -72,8 +68,7 @@ class Reconciler:
         self._log = log.bind(namespace=namespace, pipeline=name)
         self._children = Children(world.api, world.watches)
         self._memory: Memory | None = None
-        self._stored: Mapping[str, Any] | None = None
-        """`.status.state` as last read or written: who finds another one there is superseded."""
+        self._status = StatusStore(world.api, namespace, name, uid)
         self._stage: Stage | None = None
         self._built: tuple[Pipeline, References] | None = None
         self._read_generation: int | None = None
@@ -84,7 +79,10 @@ class Reconciler:
         self._ensured_at = time.monotonic()
 
     def reconcile(self, body: Object) -> None:
-        """One turn. Raises ApiException, SupersededError, NotLeadingError, urllib3's errors: repeat it."""
+        """One turn, to be repeated whatever it raises.
+
+        Raises ApiException, SupersededError, ChangedError, NotLeadingError, urllib3's errors.
+        """
         now = time.time_ns() // 1_000_000
         memory = self._memory or self._recall(body, now)
         if not self._world.watches.synced():
@@ -126,8 +124,9 @@ class Reconciler:
         )
 
         # Store, then apply: what is done must be known to whoever comes after
-        stored = (self._stored or {}).get("model") or None
-        if worth_writing(memory.state, state) or replace(changed, state=memory.state, model=stored) != memory:
+        unsaid = replace(changed, state=memory.state, model=self._status.model)
+        worth = worth_writing(memory.state, state) or unsaid != memory
+        if worth or not self._status.proven:
             self._store(body, changed, observed, look, now)
         self._memory = changed
         self._world.api.assert_leading()  # engines are not asked through the API server
@@ -155,10 +154,7 @@ class Reconciler:
     # What is asked for
 
     def _recall(self, body: Object, now: int) -> Memory:
-        found = self._world.api.get(kube.PIPELINE, self._namespace, self._name) or body
-        status = found.get("status") or {}
-        self._stored = status.get("state")
-        self._memory = Memory.load(status, now)
+        self._memory = self._status.recall(body, now)
         self._log.info(
             "pipeline.taken_over", phase=self._memory.state.phase.value, epoch=self._memory.state.epoch
         )
@@ -282,22 +278,11 @@ class Reconciler:
     # Store and report
 
     def _store(self, body: Object, memory: Memory, observed: Observed, look: PipelineLook, now: int) -> None:
-        """Write `.status` on top of a fresh read; refused where somebody else wrote in between."""
-        fresh = self._world.api.get(kube.PIPELINE, self._namespace, self._name)
-        if fresh is None or fresh["metadata"]["uid"] != self._uid:
-            raise SupersededError("the resource is gone")
-        if (fresh.get("status") or {}).get("state") != self._stored:
-            self._memory = None
-            raise SupersededError("another operator wrote the status")
-        generation = body["metadata"]["generation"]
-        status = render(memory, observed, look, generation, now)
         try:
-            written = self._world.api.replace_status({**fresh, "status": status})
-        except ApiException as error:
-            if error.status == 409:
-                raise SupersededError("the resource changed while its status was written") from None
+            self._status.write(memory, observed, look, body["metadata"]["generation"], now)
+        except SupersededError:
+            self._memory = None
             raise
-        self._stored = written["status"]["state"]
         self._shown_at = time.monotonic()
 
     def _event(self, event: Event) -> None:
