@@ -118,17 +118,26 @@ class Kube:
 
     @classmethod
     def connect(cls) -> Kube:
-        """In a pod by its service account, else by the kubeconfig of the environment."""
+        """In a pod by its service account, else by the kubeconfig of the environment.
+
+        Requests are not repeated by urllib3: it would do so several times past their time-out, sleep for as
+        long as a busy server asks for, and take the reply to a second attempt for that to the first.
+        """
         try:
             config.load_incluster_config()
         except config.ConfigException:
             config.load_kube_config()
+        bounded = client.Configuration.get_default_copy()
+        bounded.retries = False
+        client.Configuration.set_default(bounded)  # the Lease's requests are the library's own
         return cls()
 
     @classmethod
     def of(cls, kubeconfig: Path) -> Kube:
         """As this file says, whatever the environment does."""
-        return cls(config.new_client_from_config(str(kubeconfig)))
+        bounded = client.Configuration()
+        bounded.retries = False
+        return cls(config.new_client_from_config(str(kubeconfig), client_configuration=bounded))
 
     def request(
         self,

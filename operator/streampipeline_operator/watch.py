@@ -23,7 +23,9 @@ WATCHED = (
     kube.DASK_CLUSTER,
 )
 """Secrets are not: the operator may not list them."""
-RELIST_SECONDS = 600
+RELIST_SECONDS = 60
+"""A watch lasts so long, then all is listed anew: what a watch that is cut off unseen has missed is known by
+then."""
 PAUSE_SECONDS = 2.0
 """Before the next attempt when the API server did not answer: the informer itself makes none."""
 
