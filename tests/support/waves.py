@@ -1,7 +1,7 @@
-"""A topic in memory, and a Dask engine that runs its waves on it: what it does is noted in order.
+"""A topic in memory, and the Dask engine and the repair that work on it: what they do is noted in order.
 
-Real are the engine, its tasks, the decoder, the windows and all writers; in memory are the broker's logs and
-look-ups, the scheduler (which runs a task when it gets it), and the sink.
+Real are engine, tasks and repair, the decoder, the windows and all writers; in memory are the broker's logs
+and look-ups, the scheduler (which runs a task when it gets it), and the sink.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import pytest
 from confluent_kafka import Message, TopicPartition
 from tests.support.publish_config import job_config
 
-from streampipeline import outbox
+from streampipeline import outbox, repair
 from streampipeline.engines.dask import engine, tasks
 from streampipeline.engines.dask.engine import Engine
 from streampipeline.jobconfig import Assignment, EngineName, JobConfig, TimestampType
 from streampipeline.offsets import Found
 from streampipeline.publish import Publisher
 from streampipeline.reading import RECORDS_SCHEMA, Range, Records
+from streampipeline.repair import Repair, RepairReport
+from streampipeline.requests import RepairRequest
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class Topic:
         """A record of that time in each partition: windows that end well before it get no more."""
         for partition in self.logs:
             self.append(partition, t, key="closer")
+
+    def partitions(self) -> list[int]:
+        return sorted(self.logs)
+
+    def log_starts(self, _: object) -> dict[int, int]:
+        return dict.fromkeys(self.logs, 0)
 
     def ends(self, _: object = None) -> dict[int, int]:
         return {partition: len(log) for partition, log in self.logs.items()}
@@ -212,3 +220,29 @@ def run(topic: Topic, job: JobConfig, monkeypatch: pytest.MonkeyPatch) -> Effect
     monkeypatch.setattr(outbox, "producer", lambda *_: Producer(effects))
     Engine(job, Scheduler(), cast("Publisher", effects), stop).run()
     return effects
+
+
+@dataclass
+class Requests:
+    """A `RequestReader` of requests in memory, at offsets from 0."""
+
+    asked: Sequence[RepairRequest]
+    committed: list[int] = field(default_factory=list)
+
+    def batches(self, _: object) -> Iterable[list[tuple[int, RepairRequest | None]]]:
+        yield list(enumerate(self.asked))
+
+    def commit(self, offset: int) -> None:
+        self.committed.append(offset)
+
+
+def repaired(
+    topic: Topic, job: JobConfig, requests: Requests, until: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Effects, RepairReport]:
+    """One pass of the repair."""
+    effects = Effects()
+    monkeypatch.setattr(repair, "OffsetLookup", lambda _: topic)
+    monkeypatch.setattr(repair, "RequestReader", lambda _: requests)
+    monkeypatch.setattr(repair, "RangeReader", lambda *_, **__: Reader(topic))
+    monkeypatch.setattr(Repair, "_retained_since", lambda _: None)
+    return effects, Repair(job, cast("Publisher", effects)).run_once(until)

@@ -46,6 +46,12 @@ def test_scaling_is_one_multiplication_and_one_addition_in_float64(decimals: int
         assert refused or got == expected
 
 
+def test_halves_go_up() -> None:
+    """The same numbers stand in `ScalingTest.java`."""
+    scaled, _ = scale(np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]), 0)
+    assert scaled.tolist() == [-2, -1, 0, 1, 2, 3]
+
+
 def test_what_has_no_scaled_value() -> None:
     scaled, bad = scale(np.array([math.nan, math.inf, -math.inf, 1e308, 2.0**43, 2.0**43 - 1]), 0)
     assert bad.tolist() == [True, True, True, True, True, False]

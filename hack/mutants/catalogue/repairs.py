@@ -12,7 +12,7 @@ DECIDE = "tests/unit/test_decide.py::"
 PLAN = "tests/unit/test_repair_plan.py::"
 GROUND = "tests/unit/test_engine_ground.py::"
 WHEN = DECIDE + "test_repairs_run_only_while_one_engine_may_write_and_has_reached_the_frontier"
-DASK = "tests/integration/test_dask_engine.py::"
+REPAIRED = "tests/unit/test_repair_pass.py::"
 
 MUTANTS = (
     Mutant(
@@ -139,7 +139,7 @@ MUTANTS = (
         file=SPAN_FILE,
         old="include_late=True",
         new="include_late=False",
-        tests=(DASK + "test_backfill_and_a_slice_that_retention_has_cut",),
+        tests=(REPAIRED + "test_late_records_are_in_a_repaired_value",),
     ),
     Mutant(
         name="create-time-slice-by-time",
@@ -148,7 +148,7 @@ MUTANTS = (
         file=SPAN_FILE,
         old="        if self._config.timestamp_type is TimestampType.LOG_APPEND_TIME:\n",
         new="        if True:\n",
-        tests=(DASK + "test_backfill_and_a_slice_that_retention_has_cut",),
+        tests=(REPAIRED + "test_on_a_create_time_topic_a_slice_goes_to_the_end",),
     ),
     Mutant(
         name="requests-committed-undone",
@@ -157,6 +157,6 @@ MUTANTS = (
         file=REPAIR_FILE,
         old="batch[-1][0] + 1 if not_ready is None else not_ready",
         new="batch[-1][0] + 1",
-        tests=(DASK + "test_backfill_and_a_slice_that_retention_has_cut",),
+        tests=(REPAIRED + "test_what_is_not_ready_stays_asked_for",),
     ),
 )

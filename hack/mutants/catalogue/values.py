@@ -33,7 +33,7 @@ MUTANTS = (
         file="jobs/streampipeline/scaling.py",
         old="np.floor(x * 10.0**decimals + 0.5)",
         new="np.rint(x * 10.0**decimals)",
-        tests=("tests/unit/test_decode_corpus.py", "tests/unit/test_decode_parts.py"),
+        tests=("tests/unit/test_decode_parts.py::test_halves_go_up",),
     ),
     Mutant(
         name="rounding-half-to-even-in-java",
@@ -42,7 +42,7 @@ MUTANTS = (
         file="flink-decoder/src/main/java/io/streampipeline/decoder/Scaling.java",
         old="Math.floor(x * power + 0.5)",
         new="Math.rint(x * power)",
-        tests=(MAVEN + "CorpusTest",),
+        tests=(MAVEN + "ScalingTest",),
     ),
     Mutant(
         name="hash-of-offsets-only",
@@ -50,7 +50,7 @@ MUTANTS = (
         breaks="equal offsets of two partitions cannot be told apart",
         file="jobs/streampipeline/record_hash.py",
         old="z = partition.astype(np.int64).view(np.uint64) * _PARTITION + offset",
-        new="z = offset",
-        tests=("tests/unit/test_decode_parts.py",),
+        new="z = offset.astype(np.int64).view(np.uint64)",
+        tests=("tests/unit/test_decode_parts.py::test_hashes_are_those_of_the_contract",),
     ),
 )
