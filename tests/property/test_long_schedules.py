@@ -223,7 +223,7 @@ class TestStaleLooks:
 
         def make(ms: int) -> Row:
             dead = ms >= 5 * MINUTE and ms % (5 * MINUTE) < 20 * SECOND
-            return row(ms, **({"flink": GONE} if dead else {}))
+            return row(ms, flink=GONE) if dead else row(ms)
 
         made = rows(HOUR - SECOND, make)
         _, control = self.control(made[0], late)
@@ -321,7 +321,7 @@ class TestDeaths:
         died, mended = 5 * MINUTE, 4 * HOUR
 
         def make(ms: int) -> Row:
-            return row(ms, **({"flink": FAILING} if between(ms, died, mended) else {}))
+            return row(ms, flink=FAILING) if between(ms, died, mended) else row(ms)
 
         timeline, states = simulated(rows(5 * HOUR, make, COARSE))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,12 @@ def test_a_pod_is_made_once_though_no_watch_tells_of_it(
     """Its watch is behind, or the reply to its making was lost."""
     monkeypatch.setattr(scene.watches, "children", lambda *_: [])
     monkeypatch.setattr(scene.watches, "child", lambda *_: None)
-    for attempt in (
+    attempts: list[Callable[[], None]] = [
         lambda: scene.place.scale_dask(1),
         lambda: scene.place.start_driver(7),
         lambda: scene.place.start_repair(7, 5_000),
-    ):
+    ]
+    for attempt in attempts:
         before = len(scene.pods())
         attempt()
         attempt()

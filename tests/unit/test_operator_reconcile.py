@@ -16,10 +16,11 @@ from streampipeline.jobconfig import Origin, TimestampType
 from streampipeline.probes.pipeline import PipelineLook
 from streampipeline_operator import kube
 from streampipeline_operator.kube import ApiException, NotLeadingError, Object
-from streampipeline_operator.reconcile import Reconciler, SupersededError
+from streampipeline_operator.reconcile import Reconciler
 from streampipeline_operator.resolve import KafkaAccess, References
 from streampipeline_operator.stage import Stage
 from streampipeline_operator.status import Memory
+from streampipeline_operator.status_store import SupersededError
 from streampipeline_operator.world import World
 
 NAME, UID = "nurse-stress", "uid-1"

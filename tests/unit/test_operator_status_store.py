@@ -60,11 +60,12 @@ def write(store: StatusStore, epoch: int) -> None:
 
 def test_what_was_read_is_proven_by_a_write_only(server: Server) -> None:
     store = opened(server)
-    assert not store.proven
+    proven = [store.proven]
     write(store, 1)
-    assert store.proven
+    proven.append(store.proven)
     assert store.recall({}, NOW).state.epoch == 1
-    assert not store.proven
+    proven.append(store.proven)
+    assert proven == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ STARTING = EngineSeen(job=JobState.STARTING)
 GONE = EngineSeen(job=JobState.ABSENT)
 
 
-def simulated(made: Sequence[Row], **failover: int) -> Timeline:
+def simulated(made: Sequence[Row], **failover: Any) -> Timeline:
     return replay(made, spec(**failover), ENGINES, OBJECTIVE)
 
 
@@ -124,7 +124,7 @@ class TestWorld:
             if between(ms, MINUTE, MINUTE + 5 * SECOND):
                 return row(ms, flink_cluster=Health.DOWN, flink=EngineSeen(job=JobState.UNKNOWN))
             dead = not survives and between(ms, MINUTE, 2 * MINUTE)
-            return row(ms, **({"flink": GONE} if dead else {}))
+            return row(ms, flink=GONE) if dead else row(ms)
 
         assert simulated(rows(3 * MINUTE, make)).takeovers.total() == takeovers
 
@@ -147,9 +147,10 @@ class TestAssumptions:
         def make(ms: int) -> Row:
             if ms < 7 * SECOND:
                 return row(ms, flink=None if ms < 2 * SECOND else STARTING)
-            wanted = {"workers_wanted": 2} if ms >= 20 * SECOND else {}
-            driver = STARTING if ms < 33 * SECOND else running(0)
-            return row(ms, **wanted, **({"dask": driver} if ms >= 25 * SECOND else {}))
+            seen: dict[str, Any] = {"workers_wanted": 2} if ms >= 20 * SECOND else {}
+            if ms >= 25 * SECOND:
+                seen["dask"] = STARTING if ms < 33 * SECOND else running(0)
+            return row(ms, **seen)
 
         made = tuple(rows(40 * SECOND, make))
         assert flink_starts(made).seconds(20) == (5.0, "trace, median of 1")
@@ -158,9 +159,10 @@ class TestAssumptions:
 
     def test_a_dask_that_stood_by_and_a_flink_that_was_given_up_are_bounds(self) -> None:
         def make(ms: int) -> Row:
-            driver = {"dask": STARTING if ms < 9 * SECOND else running(0)} if ms >= 8 * SECOND else {}
-            flink = {"flink": STARTING if between(ms, SECOND, 31 * SECOND) else None}
-            return row(ms, workers_wanted=2 if ms else 0, **flink, **driver)
+            seen: dict[str, Any] = {"flink": STARTING if between(ms, SECOND, 31 * SECOND) else None}
+            if ms >= 8 * SECOND:
+                seen["dask"] = STARTING if ms < 9 * SECOND else running(0)
+            return row(ms, workers_wanted=2 if ms else 0, **seen)
 
         made = tuple(rows(40 * SECOND, make))
         assert flink_starts(made).seconds(20) == (30.0, "trace, given up after so long")
