@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from distributed import Client
 from tests.support.dask_ground import FIELDS, Ground, await_, differences, recompute, value_of
 
 from streampipeline.engines.dask.preload import METRICS
 from streampipeline.jobconfig import Assignment, EngineName, JobConfig, PipelineConfig, TimestampType
-from streampipeline.offsets import OffsetLookup
 from streampipeline.progress import ProgressReader
-from streampipeline.reading import Range, RangeReader
 from streampipeline.start import RetentionPassed, origin, start_offsets
 
 pytestmark = pytest.mark.integration
@@ -290,32 +288,3 @@ def test_backfill_and_a_slice_that_retention_has_cut(ground: Ground) -> None:
     assert (cut["requests"], cut["windows"], cut["cut"]) == (0, 0, 1)
     with pytest.raises(RetentionPassed, match="10 records"):
         start_offsets(pipeline, began, frontier=began.boundary, set_by=EngineName.DASK, started=began.offsets)
-
-
-def test_ranges_end_behind_control_records(ground: Ground) -> None:
-    pipeline = ground.pipeline("transactions", TimestampType.LOG_APPEND_TIME)
-    producer = Producer({"bootstrap.servers": ground.kafka.bootstrap, "transactional.id": "t"})
-    producer.init_transactions(20)
-    for commit in (True, False, True):
-        producer.begin_transaction()
-        for partition in range(4):
-            for _ in range(3):
-                producer.produce("transactions", value=b"x", partition=partition)
-        producer.flush()  # an abort drops what was not sent
-        if commit:
-            producer.commit_transaction(20)
-        else:
-            producer.abort_transaction(20)
-    lookup = OffsetLookup(pipeline)
-    nine_records_and_three_markers = dict.fromkeys(range(4), 12)
-    await_("all is decided", lambda: lookup.stable_ends([0, 1, 2, 3]) == nine_records_and_three_markers)
-    reader = RangeReader(pipeline, group="ranges")
-    try:
-        whole = reader.read([Range(partition, 0, 12) for partition in range(4)])
-        assert whole.table["offset"].to_pylist() == [0, 1, 2, 8, 9, 10] * 4
-        assert reader.read([Range(0, 3, 8)]).table.num_rows == 0, "aborted records and markers"
-        assert reader.read([Range(0, 8, 9)]).table["offset"].to_pylist() == [8], "it goes on"
-        assert reader.read([Range(0, 9, 12), Range(1, 1, 2)]).table["offset"].to_pylist() == [9, 10, 1]
-        assert reader.read([Range(0, 1, 2)]).message(0, 1).value() == b"x", "it goes back"
-    finally:
-        reader.close()

@@ -43,6 +43,11 @@ def test_the_tests_that_are_to_catch_it_are_there(mutant: Mutant) -> None:
         assert re.search(rf"^def {function}\(" if function else r"^def test_", text, re.MULTILINE), test
 
 
+def test_each_is_in_the_document() -> None:
+    listed = re.findall(r"^\| `([\w-]+)` \|", (CHECKOUT / "docs/verification.md").read_text(), re.MULTILINE)
+    assert {mutant.name for mutant in MUTANTS} - set(listed) == set()
+
+
 @pytest.mark.parametrize("text", ["", "a = 1\n", "b = 1\nb = 1\n"])
 def test_code_that_is_not_there_once_is_an_error(tmp_path: Path, text: str) -> None:
     if text:

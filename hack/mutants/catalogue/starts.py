@@ -90,7 +90,7 @@ MUTANTS = (
         file="jobs/streampipeline/kafka.py",
         old='"isolation.level": "read_committed"',
         new='"isolation.level": "read_uncommitted"',
-        tests=("tests/integration/test_dask_engine.py::test_ranges_end_behind_control_records",),
+        tests=(TOPIC + "test_ranges_end_behind_control_records",),
     ),
     Mutant(
         name="read-uncommitted-in-flink",
