@@ -17,14 +17,15 @@ import pytest
 from confluent_kafka import Message, TopicPartition
 from tests.support.publish_config import job_config
 
-from streampipeline import outbox, repair
+from streampipeline import outbox, repair, repair_span
 from streampipeline.engines.dask import engine, tasks
 from streampipeline.engines.dask.engine import Engine
 from streampipeline.jobconfig import Assignment, EngineName, JobConfig, TimestampType
 from streampipeline.offsets import Found
 from streampipeline.publish import Publisher
 from streampipeline.reading import RECORDS_SCHEMA, Range, Records
-from streampipeline.repair import Repair, RepairReport
+from streampipeline.repair import Repair
+from streampipeline.repair_span import RepairReport, SpanRepair
 from streampipeline.requests import RepairRequest
 
 
@@ -241,8 +242,9 @@ def repaired(
 ) -> tuple[Effects, RepairReport]:
     """One pass of the repair."""
     effects = Effects()
-    monkeypatch.setattr(repair, "OffsetLookup", lambda _: topic)
+    monkeypatch.setattr(repair_span, "OffsetLookup", lambda _: topic)
+    monkeypatch.setattr(Publisher, "open", lambda *_, **__: effects)
     monkeypatch.setattr(repair, "RequestReader", lambda _: requests)
     monkeypatch.setattr(repair, "RangeReader", lambda *_, **__: Reader(topic))
-    monkeypatch.setattr(Repair, "_retained_since", lambda _: None)
-    return effects, Repair(job, cast("Publisher", effects)).run_once(until)
+    monkeypatch.setattr(SpanRepair, "_retained_since", lambda _: None)
+    return effects, Repair(job).run_once(until)
