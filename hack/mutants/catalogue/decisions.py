@@ -40,10 +40,10 @@ MUTANTS = (
         name="stale-operator-acts",
         rule="Decisions",
         breaks="an operator that another one has superseded writes its decision over the other's",
-        file="operator/streampipeline_operator/reconcile.py",
-        old='        if (fresh.get("status") or {}).get("state") != self._stored:\n',
+        file="operator/streampipeline_operator/status_store.py",
+        old="        if _state(fresh) != self._known:\n",
         new="        if False:\n",
-        tests=("tests/unit/test_operator_reconcile.py",),
+        tests=("tests/unit/test_operator_status_store.py",),
     ),
     Mutant(
         name="epochs-by-count-only",
