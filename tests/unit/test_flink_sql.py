@@ -323,6 +323,20 @@ def test_no_secret_is_in_the_text(tmp_path: Path) -> None:
         assert hidden not in text
 
 
+def test_each_epoch_has_one_id_in_flink() -> None:
+    def id_of(config: JobConfig) -> str:
+        return sql.session_properties(config)["$internal.pipeline.job-id"]
+
+    config = make()
+    next_epoch = config.model_copy(
+        update={"assignment": config.assignment.model_copy(update={"epoch": config.assignment.epoch + 1})}
+    )
+
+    assert re.fullmatch("[0-9a-f]{32}", id_of(config))
+    assert id_of(config) == id_of(make())
+    assert len({id_of(config), id_of(next_epoch), id_of(config.model_copy(update={"uid": "u2"}))}) == 3
+
+
 def test_the_session_follows_the_spec_and_the_job_is_found_by_its_epoch() -> None:
     flink = {"primary": {"flink": {"parallelism": 3, "checkpointIntervalSeconds": 9}}}
 

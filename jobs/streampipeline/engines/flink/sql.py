@@ -7,6 +7,7 @@ clients their credentials from one that the options name.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 
@@ -282,6 +283,8 @@ def session_properties(config: JobConfig) -> dict[str, str]:
     flink = config.spec.primary.flink
     return {
         "pipeline.name": job_name(config),
+        # A second submission of an epoch, whose first one's reply was lost, is refused by the JobManager.
+        "$internal.pipeline.job-id": job_id(config),
         "parallelism.default": str(flink.parallelism),
         "table.local-time-zone": "UTC",
         "execution.checkpointing.interval": f"{flink.checkpoint_interval_seconds} s",
@@ -301,6 +304,11 @@ def session_properties(config: JobConfig) -> dict[str, str]:
 def job_name(config: JobConfig) -> str:
     """The name by which a job is found again when the reply to its submission was lost."""
     return name_of_job(config.uid, config.assignment.epoch)
+
+
+def job_id(config: JobConfig) -> str:
+    """Flink's id of the job: one of each epoch."""
+    return hashlib.sha256(job_name(config).encode()).hexdigest()[:32]
 
 
 def job_prefix(uid: str) -> str:
