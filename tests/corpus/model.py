@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,9 @@ def _dump_record(record: Record) -> dict[str, Any]:
     return head | {"key": record.key, "e": record.e, "scaled": record.scaled}
 
 
-def load(path: Path = FILE) -> list[Case]:
-    """The committed corpus."""
+def load() -> list[Case]:
+    """The committed corpus, or that of STREAMPIPELINE_CORPUS."""
+    path = Path(os.environ.get("STREAMPIPELINE_CORPUS", FILE))
     return [_load_case(c) for c in json.loads(path.read_text())]
 
 

@@ -24,6 +24,6 @@ def test_the_committed_corpus_is_the_generated_one() -> None:
 def test_the_corpus_is_large_enough_and_small_enough() -> None:
     records = [record for case in CASES for record in case.records]
     reasons = {record.reason for record in records}
-    assert len(records) >= 1000
+    assert len(records) >= 2500
     assert reasons >= {None, "Undecodable", "EmptyKey", "EventTimeOutOfRange", "NotANumber", "OutOfRange"}
     assert FILE.stat().st_size < 2**20

@@ -30,7 +30,7 @@ class CorpusTest {
 
     @Test
     void theCorpusIsThere() throws IOException {
-        assertTrue(cases().mapToInt(c -> c.get("records").size()).sum() >= 1000);
+        assertTrue(cases().mapToInt(c -> c.get("records").size()).sum() >= 2500);
     }
 
     private static Stream<JsonNode> cases() throws IOException {
