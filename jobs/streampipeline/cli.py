@@ -1,4 +1,4 @@
-"""The command line: `streampipeline validate | run | simulate`, and the commands on a cluster."""
+"""The command line: `validate`, `run`, `simulate`, and the commands on a cluster; some of those also here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streampipeline.cluster import commands
+from streampipeline.cluster import commands, oneoff_commands
 from streampipeline.cluster.exits import TABLE, USAGE
 from streampipeline.cluster.options import Output, OutputOption
 
@@ -163,6 +163,7 @@ def simulate(
 
 
 app.add_typer(commands.app)
+app.add_typer(oneoff_commands.app)
 
 
 def main() -> None:

@@ -10,6 +10,13 @@ from streampipeline.outbox import Outbox
 
 Header = tuple[str, bytes | None]
 
+REASON = "streampipeline.reason"
+TOPIC = "streampipeline.topic"
+PARTITION = "streampipeline.partition"
+OFFSET = "streampipeline.offset"
+REPLAY_OF = "streampipeline.replay-of"
+"""`PARTITION/OFFSET` of the refused record that a record of the source topic repeats."""
+
 
 @dataclass(frozen=True)
 class DeadLetter:
@@ -28,10 +35,10 @@ def headers_of(letter: DeadLetter, topic: str) -> list[Header]:
     """The original headers in their order, then what says where the record stood and why it was refused."""
     return [
         *letter.headers,
-        ("streampipeline.reason", letter.reason.encode()),
-        ("streampipeline.topic", topic.encode()),
-        ("streampipeline.partition", str(letter.partition).encode()),
-        ("streampipeline.offset", str(letter.offset).encode()),
+        (REASON, letter.reason.encode()),
+        (TOPIC, topic.encode()),
+        (PARTITION, str(letter.partition).encode()),
+        (OFFSET, str(letter.offset).encode()),
     ]
 
 

@@ -139,6 +139,11 @@ class PipelineConfig(Model):
         """Topic of the requests to recompute windows."""
         return f"streampipeline.{self.uid}.repairs"
 
+    @property
+    def journal_topic(self) -> str:
+        """Topic of what was done at a user's request."""
+        return f"streampipeline.{self.uid}.journal"
+
     def group(self, engine: EngineName) -> str:
         """Consumer group in which an engine commits its offsets."""
         return f"streampipeline.{self.uid}.{engine.value}-consumer"

@@ -1,9 +1,8 @@
 """Repair: windows below the frontier are computed again, late records included, and written over.
 
 `python -m streampipeline.repair CONFIG.json --until MS [--once]` repairs what was requested and prints one
-JSON line a pass; `... --from MS --to MS [--key KEY]` requests every window of [from, to): the user's
-backfill. Repairs run only while no engine writes windows that end at or below `until`. Exit codes: 0 done or
-stopped, 3 fenced, 1 error.
+JSON line a pass. What it did for a user's backfill it notes in the journal. Repairs run only while no engine
+writes windows that end at or below `until`. Exit codes: 0 done or stopped, 3 fenced, 1 error.
 """
 
 from __future__ import annotations
@@ -22,9 +21,11 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from pydantic import ValidationError
 
+from streampipeline import backfill
 from streampipeline.decode import Decoder
 from streampipeline.job_file import load_when_there
 from streampipeline.jobconfig import EngineName, JobConfig
+from streampipeline.journal import Journal
 from streampipeline.kafka import consumer
 from streampipeline.logs import configure
 from streampipeline.offsets import TIMEOUT_SECONDS, OffsetLookup
@@ -32,7 +33,7 @@ from streampipeline.publish import Fenced, Stopped
 from streampipeline.reading import RangeReader
 from streampipeline.refusals import Reader
 from streampipeline.repair_span import RepairReport, SpanRepair
-from streampipeline.requests import PARTITION, RepairReason, RepairRequest, RequestWriter
+from streampipeline.requests import PARTITION, RepairReason, RepairRequest
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,7 @@ class Repair:
         """Raises Fenced when the token is gone."""
         self._should_stop = should_stop
         self._requests = RequestReader(config)
+        self._journal = Journal(config, should_stop)
         self._reader = RangeReader(config, group=config.group(EngineName.REPAIR), should_stop=should_stop)
         readers = [Reader(span, Decoder.of(span.config.spec, config.avro_schema)) for span in config.spans]
         self._spans = [
@@ -143,31 +145,45 @@ class Repair:
         self, batch: list[tuple[int, RepairRequest | None]], until: int, report: RepairReport
     ) -> int | None:
         """Repair one batch. Returns the offset of its first request that is not ready."""
+        usual = [entry for entry in batch if entry[1] and entry[1].reason is not RepairReason.BACKFILL]
         not_ready: set[int] = set()
         failed = report.cut + report.unscorable
         for span in self._spans:
-            not_ready |= span.repair(batch, until, report)
-        report.not_ready += len(not_ready)
-        ready = sum(1 for offset, request in batch if request and offset not in not_ready)
+            not_ready |= span.repair(usual, until, report)
+        ready = len(usual) - len(not_ready)
         report.requests += max(0, ready - (report.cut + report.unscorable - failed))
+        for offset, request in batch:
+            if request is None or request.reason is not RepairReason.BACKFILL:
+                continue
+            if not self._backfill(offset, request, until, report):
+                not_ready.add(offset)
+        report.not_ready += len(not_ready)
         return min(not_ready, default=None)
 
+    def _backfill(self, offset: int, request: RepairRequest, until: int, report: RepairReport) -> bool:
+        """Do one by itself, for its cost is told. Returns whether it was ready.
 
-def backfill(
-    config: JobConfig,
-    start: int,
-    end: int,
-    key: str | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> RepairRequest:
-    """Request every window (of `key`, or of every key) that holds an instant of [start, end), ms.
-
-    Raises ValueError when the span is empty, Stopped, confluent_kafka.KafkaException.
-    """
-    request = RepairRequest(reason=RepairReason.BACKFILL, key=key, start=start, end=end)
-    writer = RequestWriter(config, should_stop)
-    writer.write([request])
-    return request
+        What cannot be done of it leaves windows as right as they were: it is no repair that failed.
+        """
+        did = RepairReport()
+        began = time.monotonic()
+        not_ready = [span.repair([(offset, request)], until, did) for span in self._spans]
+        if any(not_ready):
+            return False
+        done = backfill.Done(
+            start=request.start,
+            end=request.end,
+            windows=did.windows,
+            records=did.records,
+            seconds=round(time.monotonic() - began, 3),
+            cut=did.cut > 0,
+            unscorable=did.unscorable > 0,
+        )
+        self._journal.write({backfill.key_of(offset): done})
+        report.requests += 1
+        report.windows += did.windows
+        report.records += did.records
+        return True
 
 
 def run(
@@ -199,29 +215,21 @@ def run(
 
 def main() -> int:
     """The command line. Returns the exit code."""
-    parser = argparse.ArgumentParser(description="Repair requested windows, or request a backfill.")
+    parser = argparse.ArgumentParser(description="Repair requested windows.")
     parser.add_argument("config", type=Path, help="a JobConfig as JSON")
-    parser.add_argument("--until", type=int, help="repair windows that end at or below it (ms)")
+    parser.add_argument(
+        "--until", type=int, required=True, help="repair windows that end at or below it (ms)"
+    )
     parser.add_argument("--once", action="store_true", help="one pass, then exit")
-    parser.add_argument("--from", dest="start", type=int, help="request windows from here (ms)")
-    parser.add_argument("--to", dest="end", type=int, help="... to here, exclusive (ms)")
-    parser.add_argument("--key", help="... of this key only")
     parser.add_argument("--summary", type=Path, help="write what the last pass did to this file too")
     arguments = parser.parse_args()
-    backfilling = arguments.start is not None and arguments.end is not None
-    if not backfilling and arguments.until is None:
-        parser.error("give --until, or --from and --to")
     configure()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
         config = load_when_there(arguments.config)
-        if backfilling:
-            request = backfill(config, arguments.start, arguments.end, arguments.key, stop.is_set)
-            print(request.model_dump_json(by_alias=True), flush=True)
-        if arguments.until is not None:
-            run(config, arguments.until, once=arguments.once, stop=stop, summary=arguments.summary)
+        run(config, arguments.until, once=arguments.once, stop=stop, summary=arguments.summary)
     except Fenced as fenced:
         log.error("repair.fenced", reason=str(fenced))
         return 3

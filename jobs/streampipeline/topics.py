@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 def ensure_topics(config: PipelineConfig, *, replication: int = -1) -> None:
-    """Create what is missing: progress (compacted, one partition an engine), repairs (kept), dead letters.
+    """Create what is missing: progress and journal (compacted), repairs (kept), dead letters.
 
     `replication` -1 is the broker's default. Raises confluent_kafka.KafkaException.
     """
@@ -28,6 +28,13 @@ def ensure_topics(config: PipelineConfig, *, replication: int = -1) -> None:
             num_partitions=1,
             replication_factor=replication,
             config={"cleanup.policy": "delete", "retention.ms": "-1"},
+        ),
+        NewTopic(
+            config.journal_topic,
+            num_partitions=1,
+            replication_factor=replication,
+            # What was appended a moment ago is not compacted: who came first is still to be seen.
+            config={"cleanup.policy": "compact", "min.compaction.lag.ms": "3600000"},
         ),
         # The broker's retention applies: dead letters hold patients' data.
         NewTopic(

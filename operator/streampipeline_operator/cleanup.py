@@ -120,7 +120,8 @@ class Cleanup:
         there = config(pipeline, References("", kafka), TimestampType.LOG_APPEND_TIME, folder)
         client = admin(there)
         client.list_topics(timeout=2)
-        topics = client.delete_topics([there.progress_topic, there.repairs_topic], operation_timeout=5)
+        internal = [there.progress_topic, there.repairs_topic, there.journal_topic]
+        topics = client.delete_topics(internal, operation_timeout=5)
         groups = client.delete_consumer_groups(
             [there.group(engine) for engine in EngineName], request_timeout=EXTERNAL_SECONDS
         )

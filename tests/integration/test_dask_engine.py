@@ -15,9 +15,11 @@ from confluent_kafka.admin import AdminClient
 from distributed import Client
 from tests.support.dask_ground import FIELDS, Ground, await_, differences, recompute, value_of
 
+from streampipeline import backfill
 from streampipeline.engines.dask.preload import METRICS
 from streampipeline.jobconfig import Assignment, EngineName, JobConfig, PipelineConfig, TimestampType
-from streampipeline.progress import ProgressReader
+from streampipeline.outbox import Outbox
+from streampipeline.progress import ProgressReader, ProgressWriter
 from streampipeline.start import RetentionPassed, origin, start_offsets
 
 pytestmark = pytest.mark.integration
@@ -265,26 +267,71 @@ def test_start_up_is_logged_by_phase(ground: Ground) -> None:
 
 def test_backfill_and_a_slice_that_retention_has_cut(ground: Ground) -> None:
     pipeline = ground.pipeline("backfill", TimestampType.CREATE_TIME, timestampDisorderSeconds=0)
-    produce_backlog(ground, "backfill", random.Random(5), 6_000)
+    last = produce_backlog(ground, "backfill", random.Random(5), 6_000)
     began = origin(pipeline)
     job = repair_job(ground, pipeline, ground.first_job(pipeline, began))
+    say_published(job, last - 3_000)
     truth = recompute(ground.read("backfill", 4), pipeline)
     start = began.boundary + 2_000
-    span = (str(start), str(start + 5_000))
-    ground.repair(job, "--from", span[0], "--to", span[1])
+    cost = backfill.check(job, start, start + 5_000, costly=False)
+    assert (cost.windows, cost.records) == (5, 6_000), "a CreateTime topic is read to its end"
+    request = backfill.ask(job, start, start + 5_000)
     early = ground.repair(job, "--until", str(start + 4_000), "--once")
     assert (early["requests"], early["not_ready"]) == (0, 1)
+    assert backfill.wait(job, request, 0) is None
     report = ground.repair(job, "--until", str(start + 5_000), "--once")
     assert (report["requests"], report["not_ready"], report["cut"]) == (1, 0, 0)
     wanted = {at: window for at, window in truth.final.items() if start <= at[1] < start + 5_000}
     assert report["windows"] == len(wanted) > 0
-    assert differences(ground.points(pipeline), wanted) == []
+    points = ground.points(pipeline)
+    assert differences(points, wanted) == []
+    done = backfill.wait(job, request, 0)
+    assert done is not None
+    assert (done.start, done.end, done.windows, done.cut) == (start, start + 5_000, len(wanted), False)
+    assert 0 < done.records <= 6_000
+    assert done.seconds > 0
 
     admin = AdminClient({"bootstrap.servers": ground.kafka.bootstrap})
     for future in admin.delete_records([TopicPartition("backfill", 0, 10)]).values():
         future.result(20)
-    ground.repair(job, "--from", span[0], "--to", span[1])
+    request = backfill.ask(job, start, start + 5_000, "nurse-1")
     cut = ground.repair(job, "--until", str(start + 5_000), "--once")
-    assert (cut["requests"], cut["windows"], cut["cut"]) == (0, 0, 1)
+    assert (cut["windows"], cut["cut"]) == (0, 0), "windows that stay as they were are no reason to worry"
+    done = backfill.wait(job, request, 0)
+    assert done is not None
+    assert (done.windows, done.cut) == (0, True)
     with pytest.raises(RetentionPassed, match="10 records"):
         start_offsets(pipeline, began, frontier=began.boundary, set_by=EngineName.DASK, started=began.offsets)
+
+
+def say_published(job: JobConfig, frontier: int) -> None:
+    """As an engine would."""
+    ProgressWriter(job, EngineName.DASK, Outbox(job, lambda: False)).write(frontier // 1000 * 1000, 0)
+
+
+def test_a_backfill_that_cannot_be_or_costs_much_is_refused(ground: Ground) -> None:
+    pipeline = ground.pipeline("refusals", TimestampType.CREATE_TIME, timestampDisorderSeconds=0)
+    last = produce_backlog(ground, "refusals", random.Random(6), 2_000)
+    began = origin(pipeline)
+    job = ground.first_job(pipeline, began)
+    start = began.boundary
+
+    def refusal(start: int, end: int) -> str:
+        with pytest.raises(backfill.BackfillRefused) as refused:
+            backfill.check(job, start, end, costly=False)
+        return str(refused.value)
+
+    assert "nothing is written yet" in refusal(start, start + 1_000)
+    say_published(job, last - 3_000)
+    assert "ends before it begins" in refusal(start, start)
+    assert "in the future" in refusal(start, now() + 60_000)
+    assert "the frontier is" in refusal(start, last + 60_000)
+    assert "origin" in refusal(start - 2_000, start - 1_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backfill, "MOST_RECORDS", 1_999)
+        assert "2,000 records to read" in refusal(start, start + 1_000)
+        patch.setattr(backfill, "MOST_RECORDS", 2_000)
+        patch.setattr(backfill, "MOST_WINDOWS", 1)
+        assert "2 windows of each key" in refusal(start, start + 2_000)
+        assert backfill.check(job, start, start + 2_000, costly=True).windows == 2
+    assert ground.read(job.repairs_topic, 1) == [], "what is refused is not asked for"

@@ -137,7 +137,7 @@ class Ground:
                 )
                 ground.kafka.start()
                 ground.start_cluster()
-                await_("Kafka answers", ground.kafka.answers)
+                await_("Kafka answers", ground.kafka.answers, 180)
                 yield ground
         finally:
             processes.stop_all()

@@ -17,7 +17,10 @@ from streampipeline.cluster.commands import _positional
 from streampipeline.local.processes import free_port
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("status", "explain", "drill", "pin", "accept-loss", "suspend", "resume", "audit", "report")
+COMMANDS = (
+    "status", "explain", "drill", "pin", "accept-loss", "suspend", "resume", "audit", "report", "backfill",
+)  # fmt: skip
+DLQ = ("list", "replay")
 
 
 def kubeconfig(folder: Path, server: str) -> Path:
@@ -61,17 +64,20 @@ def test_every_command_on_a_cluster_takes_the_same_options() -> None:
 
     table = get_command(app).commands  # type: ignore[attr-defined]
     shared = {"--namespace", "-n", "--context", "--kubeconfig", "--output", "-o"}
-    for command in COMMANDS:
-        options = {name for parameter in table[command].params for name in parameter.opts}
-        assert shared <= options, command
+    every = {name: table[name] for name in COMMANDS} | dict(table["dlq"].commands)
+    assert set(DLQ) < set(every)
+    for name, command in every.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert shared <= options, name
 
 
 def arguments(command: str) -> list[str]:
-    more = {"pin": ["dask"], "accept-loss": ["--reason", "why"]}
-    return [command, "nurse", *more.get(command, [])]
+    span = ["--from", "2026-01-01T00:00:00Z", "--to", "1h"]
+    more = {"pin": ["dask"], "accept-loss": ["--reason", "why"], "backfill": span}
+    return [*(["dlq"] if command in DLQ else []), command, "nurse", *more.get(command, [])]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *DLQ])
 def test_a_server_that_does_not_answer_is_exit_code_2_in_one_line(command: str, nowhere: Path) -> None:
     done = CliRunner().invoke(app, [*arguments(command), "--kubeconfig", str(nowhere)])
     assert done.exit_code == 2
@@ -96,7 +102,18 @@ def test_no_kubeconfig_is_exit_code_2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [["pin", "nurse", "spark"], ["status", "-o", "xml"], ["drill"], ["audit"], ["accept-loss", "nurse"]],
+    [
+        ["pin", "nurse", "spark"],
+        ["status", "-o", "xml"],
+        ["drill"],
+        ["audit"],
+        ["accept-loss", "nurse"],
+        ["backfill", "nurse", "--from", "2h"],
+        ["backfill", "nurse", "--from", "yesterday", "--to", "1h"],
+        ["backfill", "nurse", "--from", "2026-01-01T00:00:00", "--to", "1h"],
+        ["dlq", "list", "nurse", "--limit", "0"],
+        ["dlq", "replay", "nurse", "--since", "2 hours"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(wrong: list[str]) -> None:
     assert CliRunner().invoke(app, wrong).exit_code == 2
@@ -110,6 +127,17 @@ def test_an_audit_of_a_file_goes_to_the_audit_of_one_machine_with_all_options() 
     assert done.returncode == 2
     assert "The audit could not be made" in done.stderr
     assert "cannot be read" in done.stderr
+
+
+@pytest.mark.parametrize("command", [*DLQ, "backfill"])
+def test_a_file_is_for_this_machine(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "1-flink.json"
+    line = arguments(command)
+    line[line.index("nurse")] = str(file)
+    assert "1-flink.json cannot be read" in CliRunner().invoke(app, line).output
+    file.write_text("{}")
+    done = CliRunner().invoke(app, line)
+    assert (done.exit_code, "is no job's file" in done.output) == (2, True)
 
 
 def test_the_name_of_a_pipeline_is_told_from_a_file() -> None:

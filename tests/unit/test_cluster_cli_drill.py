@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from streampipeline.cluster.audit import find_report, outcome, verdict
+from streampipeline.cluster.audit import WRONG, verdict
 from streampipeline.cluster.drill import Course, summary
+from streampipeline.cluster.pods import find_json, outcome
 from streampipeline.decide.state import HandOver, Phase, State, TriggerKind
 from streampipeline.jobconfig import EngineName
 from streampipeline_audit.report import AuditReport
@@ -86,18 +87,18 @@ NOISE = '{"event": "audit.reading"}\nTraceback (most recent call last):\n  File 
 
 def test_the_report_is_found_among_the_lines_of_standard_error() -> None:
     log = f"{NOISE}\n{REPORT.as_json()}\n{NOISE}\n"
-    assert find_report(log) == json.loads(REPORT.as_json())
+    assert find_json(log, set(WRONG)) == json.loads(REPORT.as_json())
 
 
 def test_the_report_is_found_when_lines_stand_within_it() -> None:
     first, *rest = REPORT.as_json().splitlines()
     log = "\n".join([first, '{"event": "in between"}', rest[0], "a warning", *rest[1:]])
-    assert find_report(log) == json.loads(REPORT.as_json())
+    assert find_json(log, set(WRONG)) == json.loads(REPORT.as_json())
 
 
 @pytest.mark.parametrize("log", ["", NOISE, "{\n", "{\n}\n", '{\n "other": 1\n}', REPORT.as_json()[:-1]])
 def test_what_is_no_report_is_none(log: str) -> None:
-    assert find_report(log) is None
+    assert find_json(log, set(WRONG)) is None
 
 
 def test_the_verdict_is_in_words() -> None:

@@ -15,7 +15,7 @@ LATENESS_MS = JOB.spec.source.event_time.max_lateness_seconds * 1000
 def asked(*starts: int, key: str | None = "a") -> Requests:
     """A request for the window that holds each of these instants."""
     return Requests(
-        [RepairRequest(reason=RepairReason.BACKFILL, key=key, start=start, end=start + 1) for start in starts]
+        [RepairRequest(reason=RepairReason.LATE, key=key, start=start, end=start + 1) for start in starts]
     )
 
 

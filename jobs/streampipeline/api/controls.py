@@ -13,3 +13,7 @@ ACCEPT_LOSS = f"{GROUP}/accept-loss"
 AUDIT = f"{GROUP}/audit"
 """1 to 20 lower-case letters and digits; one not seen before starts an audit, in a pod with a label of the
 same name and value, which prints its report as JSON."""
+DLQ = f"{GROUP}/dlq"
+"""JSON (`api.oneoff.Dlq`); one with an `id` not seen before lists or replays dead letters, in such a pod."""
+BACKFILL = f"{GROUP}/backfill"
+"""JSON (`api.oneoff.Backfill`); one with an `id` not seen before asks for a backfill, in such a pod."""

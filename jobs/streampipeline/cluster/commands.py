@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,31 +23,13 @@ from streampipeline.cluster.options import (
     OutputOption,
     Pin,
 )
+from streampipeline.cluster.running import run, tell
 
 if TYPE_CHECKING:
     from streampipeline.cluster.client import Cluster
 
 app = typer.Typer()
 PANEL = "On a cluster"
-NOT_ENDED = 130
-"""Of a command that Ctrl-C has ended."""
-
-
-def _run(access: Access, work: Callable[[Cluster], int]) -> typer.Exit:
-    from streampipeline.cluster.client import Cluster
-
-    try:
-        return typer.Exit(work(Cluster.connect(access)))
-    except ClusterError as error:
-        typer.echo(f"streampipeline: {error}", err=True)
-        return typer.Exit(error.code)
-    except KeyboardInterrupt:
-        return typer.Exit(NOT_ENDED)
-
-
-def _tell(text: str) -> None:
-    """Progress goes beside the result."""
-    typer.echo(text, err=True)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -70,7 +51,7 @@ def status(
             raise ClusterError("--watch needs the name of a pipeline")
         return command.watch(cluster, name, output)
 
-    raise _run(Access(namespace, context, kubeconfig), work)
+    raise run(Access(namespace, context, kubeconfig), work)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -84,7 +65,7 @@ def explain(
     """Say what the last decisions saw, which rule fired, and what would make it switch now."""
     from streampipeline.cluster import explain as command
 
-    raise _run(Access(namespace, context, kubeconfig), lambda cluster: command.show(cluster, name, output))
+    raise run(Access(namespace, context, kubeconfig), lambda cluster: command.show(cluster, name, output))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -101,7 +82,7 @@ def drill(
     from streampipeline.cluster import drill as command
 
     access = Access(namespace, context, kubeconfig)
-    raise _run(access, lambda cluster: command.drill(cluster, name, wait, timeout, output, _tell))
+    raise run(access, lambda cluster: command.drill(cluster, name, wait, timeout, output, tell))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -117,7 +98,7 @@ def pin(
     from streampipeline.cluster import control
 
     access = Access(namespace, context, kubeconfig)
-    raise _run(access, lambda cluster: control.pin(cluster, name, engine, output))
+    raise run(access, lambda cluster: control.pin(cluster, name, engine, output))
 
 
 @app.command("accept-loss", rich_help_panel=PANEL)
@@ -134,7 +115,7 @@ def accept_loss(
     from streampipeline.cluster import control
 
     access = Access(namespace, context, kubeconfig)
-    raise _run(access, lambda cluster: control.accept_loss(cluster, name, reason, yes, output))
+    raise run(access, lambda cluster: control.accept_loss(cluster, name, reason, yes, output))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -149,7 +130,7 @@ def suspend(
     from streampipeline.cluster import control
 
     access = Access(namespace, context, kubeconfig)
-    raise _run(access, lambda cluster: control.suspend(cluster, name, True, output))
+    raise run(access, lambda cluster: control.suspend(cluster, name, True, output))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -164,7 +145,7 @@ def resume(
     from streampipeline.cluster import control
 
     access = Access(namespace, context, kubeconfig)
-    raise _run(access, lambda cluster: control.suspend(cluster, name, False, output))
+    raise run(access, lambda cluster: control.suspend(cluster, name, False, output))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -186,8 +167,8 @@ def report(
     from streampipeline.cluster import report as command
 
     access = Access(namespace, context, kubeconfig)
-    raise _run(
-        access, lambda cluster: command.report(cluster, name, file, lines, operator_namespace, output, _tell)
+    raise run(
+        access, lambda cluster: command.report(cluster, name, file, lines, operator_namespace, output, tell)
     )
 
 
@@ -233,4 +214,4 @@ def audit(
     from streampipeline.cluster import audit as command
 
     access = Access(namespace, context, kubeconfig)
-    raise _run(access, lambda cluster: command.audit(cluster, name, timeout, output, _tell))
+    raise run(access, lambda cluster: command.audit(cluster, name, timeout, output, tell))

@@ -13,6 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import yaml
 
+from streampipeline.api import controls
 from streampipeline.cluster.client import (
     CLAIM,
     CONFIG_MAP,
@@ -153,8 +154,14 @@ class Collection:
         children = self._children(name)
         self._events({name, *(each["metadata"]["name"] for each in children)})
         for pod in children:
-            if pod["kind"] == POD.kind:
-                self._logs("logs", pod)
+            if pod["kind"] != POD.kind:
+                continue
+            if controls.DLQ in (pod["metadata"].get("labels") or {}):
+                self._found.problems.append(
+                    f"log of {pod['metadata']['name']}: left out, it may hold records"
+                )
+                continue
+            self._logs("logs", pod)
         operators = self._operators(namespace)
         for pod in operators:
             self._found.objects.append((f"operator/{pod['metadata']['name']}", pod))
