@@ -119,7 +119,7 @@ def test_load_that_breaches_again_and_again_switches_four_times_an_hour_at_most(
     assert max(sum(between(at, first, first + HOUR) for at in taken) for first in taken) == 4
     assert 4 * 6 - 4 <= len(taken) <= 4 * 6, "the limit is used"
     assert timeline.count(EXHAUSTED) > 10
-    assert timeline.takeovers.keys() == {TriggerKind.LATENCY}
+    assert set(timeline.takeovers) == {TriggerKind.LATENCY}
     assert states[-1].phase is Phase.NORMAL
 
 

@@ -33,7 +33,7 @@ def running(latency_ms: int | None) -> EngineSeen:
     return EngineSeen(job=JobState.RUNNING, latency_ms=latency_ms)
 
 
-def row(ms: int, latency_ms: int | None = 2 * SECOND, **changes: Any) -> Row:
+def row(ms: int, latency_ms: int | None = 2 * SECOND, /, **changes: Any) -> Row:
     """A look `ms` after START: all is well, Flink has the work, with this latency; but for `changes`."""
     usual: dict[str, Any] = {
         "at": START + ms,
