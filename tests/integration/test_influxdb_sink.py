@@ -361,6 +361,16 @@ def test_a_revoked_token_fences_at_once_and_only_itself(server: Influx) -> None:
     assert here.admin.revoke(7, EngineName.FLINK, here.token_file(7))
 
 
+@pytest.mark.parametrize("measurement", ["ü", "it's", "x AND y", "two\twords"])
+def test_points_of_an_awkward_measurement_are_removed(server: Influx, measurement: str) -> None:
+    here = server.bucket(measurement)
+    config = here.job()
+    assert open_sink(config).write(points(config, [("a", 5_000)])) == []
+    assert len(here.read()) == 1
+    here.admin.clear("nurses", 0, epoch=9, token_file=here.folder / here.endpoint.bucket / "clear")
+    assert here.read() == []
+
+
 def test_points_of_a_span_are_removed_with_a_token_of_their_own(server: Influx) -> None:
     """Of this pipeline, from a window start on; what is written then stays, with its own fields alone."""
     here = server.bucket("odd name, = really")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import time
 from collections.abc import Sequence
@@ -86,12 +85,11 @@ def write_canary(endpoint: InfluxDbEndpoint, token: str | None = None) -> None:
 
 def delete_points(endpoint: InfluxDbEndpoint, token: str, pipeline: str, start: int) -> None:
     """Delete the points of a pipeline (its tag) from `start` (ms) on. Raises SinkUnavailable, Fenced."""
-    measured = f"_measurement={json.dumps(endpoint.measurement)}"
     first = datetime.fromtimestamp(max(0, start) / 1000, UTC).isoformat(timespec="milliseconds")
     body = {
         "start": first.replace("+00:00", "Z"),
         "stop": LAST_TIME,
-        "predicate": f"{measured} AND pipeline={json.dumps(pipeline)}",
+        "predicate": f"_measurement={_quoted(endpoint.measurement)} AND pipeline={_quoted(pipeline)}",
     }
     parameters = {"org": endpoint.org, "bucket": endpoint.bucket}
     with InfluxDbClient(endpoint, token) as influx:
@@ -100,3 +98,9 @@ def delete_points(endpoint: InfluxDbEndpoint, token: str, pipeline: str, start: 
         except Refused as refused:
             kind = Fenced if refused.status == 401 else SinkUnavailable
             raise kind(f"InfluxDB {endpoint.url}: points were not deleted: {refused}") from refused
+
+
+def _quoted(text: str) -> str:
+    """A value in a predicate: it knows no other escapes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
