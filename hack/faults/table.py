@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from faults import records
 from faults.doors import HeldWrite, nonsense, slowed
 from faults.proxy import through
@@ -99,14 +97,6 @@ def _restarted_on_dask(moment: Moment) -> bool:
 
 def _worker_is_back(moment: Moment) -> bool:
     return moment.frame.observed.dask_workers >= moment.frame.spec.fallback.dask.workers.max
-
-
-def _no_memory(stack: Stack) -> None:
-    """A worker gets no more memory than it has: what it allocates from now on fails."""
-    child = stack.processes.get(f"{WORKER}-0")
-    assert child is not None
-    process = psutil.Process(child.process.pid)
-    process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms, psutil.RLIM_INFINITY))
 
 
 # Model, source
