@@ -24,6 +24,7 @@ from streampipeline.local.services import MODEL
 
 def freeze_with_a_write_on_its_way(stack: Stack) -> None:
     """The next write of Flink's stands still at the sink's door, and Flink with it."""
+    stack.landings.bounced = 0
     stack.held_write = HeldWrite("flink", lambda: stack.injector.keep(FaultKind.FREEZE_FLINK))
     stack.sink_door.rule = stack.held_write.rule
 
@@ -65,6 +66,7 @@ def revoke_token(stack: Stack) -> None:
     """Somebody deletes the token of Flink's job in InfluxDB."""
     live = stack.status.state.flink
     assert live is not None
+    stack.landings.bounced = 0
     nowhere = stack.workdir / "tokens" / "nowhere"
     stack.sink_admin.revoke(live.assignment.epoch, EngineName.FLINK, nowhere)
 
@@ -99,6 +101,7 @@ def worker_is_back(moment: Moment) -> bool:
 def other_model(stack: Stack) -> None:
     """The same trees in another file, which therefore has another version."""
     assert stack.model is not None
+    stack.landings.versions.clear()
     other = stack.workdir / "other-model"
     shutil.copytree(stack.model.model_dir, other, dirs_exist_ok=True)
     with (other / "model.txt").open("a") as file:
