@@ -12,7 +12,7 @@ from faults.scenario import Moment, Right, Scenario
 from faults.stack import Stack
 from streampipeline.decide.events import Event
 from streampipeline.decide.observed import JobState
-from streampipeline.decide.state import ConditionStatus, HandOver, Phase, State
+from streampipeline.decide.state import ConditionStatus, HandOver, Phase, State, TriggerKind
 from streampipeline.jobconfig import EngineName
 from streampipeline.local.view import Frame
 
@@ -137,6 +137,7 @@ class Driver:
         played = Played(scenario.name, scenario.right, scenario.shared)
         self.played.append(played)
         yield from self._until(played, "well before it", lambda: self._well(Phase.NORMAL), SETTLE_SECONDS)
+        earlier = set(self._hand_overs)
         if scenario.on_dask:
             self.stack.control(pin=EngineName.DASK)
             yield from self._until(played, "Dask at work", lambda: self._well(Phase.FALLBACK), SETTLE_SECONDS)
@@ -164,7 +165,7 @@ class Driver:
             yield from self._until(played, "Normal", lambda: self._well(Phase.NORMAL), SETTLE_SECONDS)
         self._judge(scenario, played, switches)
         played.hand_overs = [
-            one.model_dump(mode="json") for one in self._hand_overs.values() if one.decided >= played.injected
+            one.model_dump(mode="json") for epoch, one in self._hand_overs.items() if epoch not in earlier
         ]
         self.stack.control()
         for complaint in played.complaints:
@@ -228,8 +229,11 @@ class Driver:
         switched = any(one.abandoned is None for one in switches)
         if scenario.right is Right.SWITCH and not switched:
             played.complaints.append("no switch")
-        if scenario.right in (Right.WAIT, Right.RESTART) and switches:
-            played.complaints.append(f"a switch: {switches[0].reason}")
+        wrong = switches if scenario.right is Right.WAIT else []
+        if scenario.right is Right.RESTART:
+            helped = (TriggerKind.LATENCY, TriggerKind.RECOVERED)
+            wrong = [one for one in switches if one.trigger not in helped]
+        played.complaints += [f"a switch: {one.reason}" for one in wrong]
         if complaint := scenario.check(self._moment):
             played.complaints.append(complaint)
 

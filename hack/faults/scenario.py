@@ -20,7 +20,7 @@ class Right(StrEnum):
     WAIT = "wait"
     """No switch: both engines need what failed, or none of them minds."""
     RESTART = "restart"
-    """The same engine starts anew."""
+    """The same engine starts anew; the other one helps out only where that takes longer than latency may."""
     STOP = "stop"
     """Nothing goes on without the user's word."""
 
