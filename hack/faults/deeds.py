@@ -158,7 +158,7 @@ UNREAD_SECONDS = 12
 
 def starve_and_cut(stack: Stack) -> None:
     """No engine can run; when records have come that none has read, all that is there is deleted."""
-    if stack.records_gone:
+    if stack.cut:
         return
     state = stack.status.state
     unread = state.phase is Phase.TRIGGERING and time.time() > state.timers.phase / 1000 + UNREAD_SECONDS
@@ -171,6 +171,7 @@ def starve_and_cut(stack: Stack) -> None:
         ends, read = stack.ends(), stack.ground.look.committed[EngineName.FLINK]
         stack.records_gone = sum(end - read[partition] for partition, end in ends.items())
         stack.delete_records(ends)
+        stack.cut = ends
 
 
 def stands(moment: Moment) -> bool:
@@ -181,6 +182,6 @@ def stands(moment: Moment) -> bool:
 def all_gone_is_told(moment: Moment) -> str:
     """Each record that none had read is told; what came later is audited."""
     state = moment.frame.state
-    moment.stack.begin_history_at(next(h.epoch for h in state.hand_overs if h.target is EngineName.DASK))
+    moment.stack.begin_history_after(moment.stack.cut)
     told, least = state.lost_records, moment.stack.records_gone
     return "" if told >= least > 0 else f"{told} records are told to be gone, at least {least} are"

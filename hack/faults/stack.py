@@ -61,8 +61,10 @@ class Stack(Run):
         self.held_write: HeldWrite | None = None
         self.history_begins: Origin | None = None
         """Where the audit begins, when that is not the pipeline's own origin."""
+        self.cut: dict[int, int] = {}
+        """Offsets up to which records were deleted."""
         self.records_gone = 0
-        """Records that no engine had read and that were deleted."""
+        """How many of these no engine had read."""
         self.extra_records = 0
         """Sent by scenarios, beside the producer's."""
 
@@ -115,10 +117,13 @@ class Stack(Run):
         for done in admin(self.config).delete_records(asked).values():
             done.result(10)
 
-    def begin_history_at(self, epoch: int) -> None:
-        """The audit is to begin where Dask did in this epoch: what was before is gone."""
-        began = JobConfig.load(self.place.files.config(EngineName.DASK, epoch)).assignment
-        self.history_begins = Origin(boundary=began.boundary, offsets=began.offsets)
+    def begin_history_after(self, cut: dict[int, int]) -> None:
+        """The audit is to begin where Dask first started behind these offsets: what was before is gone."""
+        files = self.place.files.here.glob(f"*-{EngineName.DASK.value}.json")
+        started = [JobConfig.load(file).assignment for file in files]
+        behind = [a for a in started if all(a.offsets[p] >= offset for p, offset in cut.items())]
+        first = min(behind, key=lambda assignment: assignment.epoch)
+        self.history_begins = Origin(boundary=first.boundary, offsets=first.offsets)
 
     def outcome(self) -> Outcome:
         """See `Run`."""
