@@ -100,8 +100,6 @@ def worker_is_back(moment: Moment) -> bool:
 
 def other_model(stack: Stack) -> None:
     """The same trees in another file, which therefore has another version."""
-    assert stack.model is not None
-    stack.landings.versions.clear()
     other = stack.workdir / "other-model"
     shutil.copytree(stack.model.model_dir, other, dirs_exist_ok=True)
     with (other / "model.txt").open("a") as file:
@@ -112,14 +110,14 @@ def other_model(stack: Stack) -> None:
 
 def first_model(stack: Stack) -> None:
     """The model is the first one again."""
-    assert stack.model is not None
     stack.model.model_dir = Path(stack.runtime.model_server) / "models" / "nurse-stress"
     kill(MODEL)(stack)
 
 
-def two_versions(moment: Moment) -> bool:
-    """Points of two versions have come."""
-    return len(moment.stack.landings.versions) >= 2
+def model_changed(moment: Moment) -> bool:
+    """Another version than the generation's answers, and is waited out."""
+    found = moment.frame.state.condition("ModelReady")
+    return found is not None and found.reason == "ModelChanged"
 
 
 def wake_a_new_partition(stack: Stack) -> None:

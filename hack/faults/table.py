@@ -123,7 +123,7 @@ SCENARIOS = (
         Right.WAIT,
         inject=deeds.other_model,
         heal=deeds.first_model,
-        seen=deeds.two_versions,
+        seen=deeds.model_changed,
         within=45,
         shared=True,
     ),
