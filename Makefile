@@ -9,13 +9,17 @@ RUN_ARGS ?=
 PYTEST_ARGS ?=
 # More arguments for `make demo`, such as DEMO_ARGS="--hold 30".
 DEMO_ARGS ?=
+# More arguments for `make faults` and `make soak`, such as FAULTS_ARGS="--only flink-killed".
+FAULTS_ARGS ?=
+# More arguments for `make mutants`, such as MUTANTS_ARGS="--only part-window-in-dask".
+MUTANTS_ARGS ?=
 # A recording for `make demo` to replay.
 DATA ?=
 # `make lock UPGRADE=1` takes the newest versions that fit.
 UPGRADE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint demo cluster cluster-down e2e bench lock clean clean-cache
+.PHONY: help run test lint demo cluster cluster-down e2e faults soak mutants bench lock clean clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +56,18 @@ e2e: ## end-to-end tests on a real kind cluster, which they make if it is missin
 	$(PYTHON) hack/bootstrap.py --with dev --with kubernetes --with helm
 	$(VENV)/python -m testbed.assemble
 	$(VENV)/python -m pytest --timeout=900 $(PYTEST_ARGS) tests/e2e
+
+faults: ## half an hour: every fault on one stack of real processes, then the audit
+	$(PYTHON) hack/bootstrap.py --with dev --with influxd
+	$(VENV)/python -m faults $(FAULTS_ARGS)
+
+soak: ## two hours: the faults again and again
+	$(PYTHON) hack/bootstrap.py --with dev --with influxd
+	$(VENV)/python -m faults --again --seconds 7000 --workdir build/soak --report build/soak.json $(FAULTS_ARGS)
+
+mutants: ## break each rule of the design in a copy; the tests have to notice
+	$(PYTHON) hack/bootstrap.py --with dev
+	$(VENV)/python -m mutants $(MUTANTS_ARGS)
 
 bench: ## measure the engines beside their bare limits
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd
