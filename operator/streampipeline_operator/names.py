@@ -18,6 +18,8 @@ SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY},{PIPELINE_LABEL}"
 
 FILES_ANNOTATION = f"{GROUP}/files"
 """Of the files that a pod was told to look at: changing it makes its kubelet refresh the mounts at once."""
+EVENT_ANNOTATION = f"{GROUP}/event"
+"""Of a pod whose end is still to be told as an event: the event's reason."""
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Hash of what was applied last."""
 
@@ -25,7 +27,7 @@ APPLIED_ANNOTATION = f"{GROUP}/applied"
 JOBMANAGER, TASKMANAGER, SQL_GATEWAY = "jobmanager", "taskmanager", "sql-gateway"
 MODEL_SERVER, INFLUXDB = "model-server", "influxdb"
 DASK_SCHEDULER, DASK_WORKER, DASK_DRIVER = "dask-scheduler", "dask-worker", "dask-driver"
-REPAIR, AUDIT = "repair", "audit"
+REPAIR, AUDIT, DLQ, BACKFILL = "repair", "audit", "dlq", "backfill"
 
 _SINGLE_LABEL = re.compile(
     r"(?P<scheme>(?:[a-z]+://)?)(?P<host>[a-z]([-a-z0-9]*[a-z0-9])?)(?P<rest>(?::[0-9].*|/.*)?)"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -20,14 +18,13 @@ from streampipeline.decide.events import Event
 from streampipeline.decide.observed import Controls
 from streampipeline.jobconfig import EngineName
 from streampipeline.probes.pipeline import PipelineLook
-from streampipeline.sinks.base import SinkUnavailable
-from streampipeline_operator import kube, metrics
+from streampipeline_operator import kube, metrics, one_offs
 from streampipeline_operator.children import Children
 from streampipeline_operator.desired import flink, influxdb, model, network
 from streampipeline_operator.desired.common import Pipeline
 from streampipeline_operator.job_files import schema_told
 from streampipeline_operator.kube import ApiException, Object
-from streampipeline_operator.names import AUDIT_LABEL, COMPONENT_LABEL, MODEL_SERVER
+from streampipeline_operator.names import COMPONENT_LABEL, MODEL_SERVER
 from streampipeline_operator.resolve import (
     NotResolved,
     References,
@@ -49,7 +46,6 @@ RETRY_SECONDS = 5.0
 """Between two attempts to find what a spec refers to."""
 ENSURE_SECONDS = 60.0
 """Between two looks at Secrets and ConfigMaps, which are not watched."""
-AUDIT_KEPT_SECONDS = 600.0
 SCHEMA_CHANGED = (
     "the schema is another one than the pipeline began with, and stays as it was: put it back, "
     "or make a new pipeline under another name"
@@ -67,6 +63,7 @@ class Reconciler:
         self._tell = tell
         self._log = log.bind(namespace=namespace, pipeline=name)
         self._children = Children(world.api, world.watches)
+        self._one_offs = one_offs.OneOffs(world, namespace, name, tell)
         self._memory: Memory | None = None
         self._status = StatusStore(world.api, namespace, name, uid)
         self._stage: Stage | None = None
@@ -114,14 +111,15 @@ class Reconciler:
         # Decide
         decision = decide(observed, memory.state, now, pipeline.spec)
         state = with_accepted(decision.state, memory.state, self._refused, now)
-        asked = self._audit_asked(body, memory)
+        ready = stage.ground is not None
+        asked = one_offs.asked(body, memory) if ready else {}
         changed = replace(
             memory,
             state=state,
             timestamps=memory.timestamps or stage.timestamps,
-            audit=asked or memory.audit,
             schema=memory.schema or (digest_of(self._built[1].schema) if state.origin else None),
         )
+        changed = one_offs.remembered(changed, asked)
 
         # Store, then apply: what is done must be known to whoever comes after
         unsaid = replace(changed, state=memory.state, model=self._status.model)
@@ -131,8 +129,7 @@ class Reconciler:
         self._memory = changed
         self._world.api.assert_leading()  # engines are not asked through the API server
         stage.apply(decision.actions)
-        if asked is not None:
-            self._start_audit(changed, asked)
+        self._one_offs.start(stage, changed, asked)
 
         # Report
         for event in decision.events:
@@ -143,7 +140,7 @@ class Reconciler:
             )
         if time.monotonic() - self._shown_at > SHOW_SECONDS:
             self._store(body, changed, observed, look, now)
-            self._sweep_audits()
+        self._one_offs.follow()
         metrics.show(self._namespace, self._name, state, observed, look)
 
     def close(self) -> None:
@@ -289,38 +286,6 @@ class Reconciler:
         self._log.info("event", reason=event.reason, message=event.message)
         self._tell(event.reason, event.message, event.warning)
         metrics.count(self._namespace, self._name, event)
-
-    def _audit_asked(self, body: Object, memory: Memory) -> str | None:
-        """An audit that is asked for and was not dealt with, if it can be made now."""
-        asked = (body["metadata"].get("annotations") or {}).get(control.AUDIT)
-        if not asked or asked == memory.audit or self._stage is None or self._stage.ground is None:
-            return None
-        return str(asked)
-
-    def _start_audit(self, memory: Memory, asked: str) -> None:
-        assert self._stage is not None
-        problem = ""
-        if not re.fullmatch(r"[a-z0-9]{1,20}", asked):
-            problem = f"{control.AUDIT} must be 1 to 20 lower-case letters and digits"
-        elif memory.state.origin is None:
-            problem = "the pipeline has not begun: there is nothing to audit"
-        else:
-            try:
-                self._stage.audit(memory.state, asked)
-            except (ApiException, SinkUnavailable) as error:
-                problem = str(error)
-        if problem:
-            self._tell("AuditFailed", problem, True)
-
-    def _sweep_audits(self) -> None:
-        """Pods of audits that ended a while ago: their logs were read, or nobody wants them."""
-        oldest = datetime.now(UTC) - timedelta(seconds=AUDIT_KEPT_SECONDS)
-        for pod in self._world.watches.children(kube.POD, self._namespace, self._name):
-            metadata = pod["metadata"]
-            ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-            old = datetime.fromisoformat(metadata["creationTimestamp"]) < oldest
-            if AUDIT_LABEL in metadata["labels"] and ended and old and not metadata.get("deletionTimestamp"):
-                self._world.api.delete(kube.POD, self._namespace, metadata["name"])
 
 
 def _same_engines(before: tuple[Pipeline, References], after: tuple[Pipeline, References]) -> bool:

@@ -53,9 +53,9 @@ class References:
     """Of an external InfluxDB."""
 
 
-def digest_of(schema: str) -> str:
-    """By which a schema is known again."""
-    return hashlib.sha256(schema.encode()).hexdigest()[:16]
+def digest_of(text: str) -> str:
+    """By which a text is known again."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def typed(body: Object) -> StreamPipelineSpec:

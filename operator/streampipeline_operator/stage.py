@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from streampipeline.api.oneoff import OneOff
 from streampipeline.decide import Observed, State
 from streampipeline.decide import actions as act
 from streampipeline.decide.observed import Controls, Health, Probe
@@ -131,6 +132,19 @@ class Stage:
 
     def audit(self, state: State, request: str) -> None:
         """Start the audit that a user asked for. Raises ApiException, SinkUnavailable."""
+        token = self._jobs.files.here / "audit.token"
+        self._sink_admin.issue_reader(token)
+        self._tell_reader(state, "audit.json")
+        name = f"{self._pipeline.name}-audit-{request}"
+        self._world.api.create(dask.audit(self._pipeline, name, request))
+
+    def one_off(self, state: State, annotation: str, asked: OneOff) -> None:
+        """Start what a user asked for. Raises ApiException."""
+        self._tell_reader(state, "oneoff.json")
+        self._world.api.create(dask.one_off(self._pipeline, annotation, asked))
+
+    def _tell_reader(self, state: State, file: str) -> None:
+        """Write the file of a process that no engine depends on, and let it be seen."""
         assert self.ground is not None
         assert state.origin is not None
         files = self._jobs.files
@@ -141,13 +155,9 @@ class Stage:
             boundary=state.origin.boundary,
             offsets=state.origin.offsets,
         )
-        token = files.here / "audit.token"
-        self._sink_admin.issue_reader(token)
-        told = self.ground.reader_config(reader, state, files.seen(token))
-        write_secret(files.here / "audit.json", told.dump())
+        told = self.ground.reader_config(reader, state, files.seen(files.here / "audit.token"))
+        write_secret(files.here / file, told.dump())
         self._jobs.publish()
-        name = f"{self._pipeline.name}-audit-{request}"
-        self._world.api.create(dask.audit(self._pipeline, name, request))
 
     def close(self) -> None:
         """Stop probing and doing; engines go on."""

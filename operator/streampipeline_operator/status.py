@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streampipeline.api.status import (
@@ -33,6 +33,8 @@ class Memory:
     """Digest of the schema that the pipeline began with: its results are a function of it."""
     model: str | None = None
     """Digest of the first managed model: its server has a plain name."""
+    one_offs: Mapping[str, str] = field(default_factory=dict)
+    """By annotation, a digest of the last value that was dealt with."""
 
     def dump(self, observed: Observed, now: int) -> dict[str, Any]:
         """As it stands in `.status.state`; with what was seen then, for who wants it explained."""
@@ -42,6 +44,7 @@ class Memory:
             "audit": self.audit or "",
             "schema": self.schema or "",
             "model": self.model or "",
+            "oneOffs": dict(self.one_offs),
             "decisions": self.state.model_dump(mode="json", by_alias=True),
             "observed": observed.model_dump(mode="json", by_alias=True),
         }
@@ -59,6 +62,7 @@ class Memory:
             stored.get("audit") or None,
             stored.get("schema") or None,
             stored.get("model") or None,
+            stored.get("oneOffs") or {},
         )
 
 

@@ -7,9 +7,13 @@ sets the status of all. Flink's services do not resolve, so its cluster counts a
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -45,6 +49,7 @@ from streampipeline_operator.names import (
 
 pytestmark = pytest.mark.integration
 
+CHECKOUT = Path(__file__).parents[2]
 NAME, TOPIC = "nurse-stress", "readings"
 KOPF_FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
 """Dask's operator puts it on its clusters."""
@@ -92,6 +97,31 @@ class Nodes:
         path = kube.POD.path(self.tenant.namespace, pod["metadata"]["name"])
         content_type = "application/merge-patch+json"
         self.tenant.api.request("PATCH", f"{path}/status", body={"status": status}, content_type=content_type)
+
+    def run_once(self, suffix: str) -> tuple[int, str]:
+        """Run a pod's command here, with the Secret's files. Returns its exit code and its message."""
+        name = f"{NAME}-{suffix}"
+        pod = eventually(name, lambda: self.tenant.api.get(kube.POD, self.tenant.namespace, name))
+        container = pod["spec"]["containers"][0]
+        with TemporaryDirectory() as folder:
+            for file, text in jobs_files(self.tenant).items():
+                (Path(folder) / file).write_text(text)
+            message = Path(folder) / "message"
+            places = {JOBS_DIRECTORY: folder, container["terminationMessagePath"]: str(message)}
+            command = container["args"]
+            for place, here in places.items():
+                command = [argument.replace(place, here) for argument in command]
+            path = os.pathsep.join(str(CHECKOUT / part) for part in ("jobs", "audit"))
+            done = subprocess.run(
+                [sys.executable, *command[1:]], env={**os.environ, "PYTHONPATH": path}, check=False
+            )
+            said = message.read_text()
+        ended = {"exitCode": done.returncode, "message": said, "finishedAt": "2026-01-01T00:00:00Z"}
+        status = {"name": container["name"], "state": {"terminated": ended}}
+        state = {"image": "", "imageID": "", "ready": False, "restartCount": 0}
+        phase = "Failed" if done.returncode else "Succeeded"
+        self.set(pod, {"phase": phase, "containerStatuses": [status | state]})
+        return done.returncode, said
 
     def run_dask(self, cluster: Object) -> None:
         """The pods that a DaskCluster asks for, labelled as Dask's operator does, running."""
@@ -190,6 +220,8 @@ def story(tenant: Tenant, replicas: Operators, influx: Influx, kafka: KafkaProce
     epoch = taken_over(tenant, nodes, influx)
     assert operator.log("action.failed") == [], "nothing had to be tried twice"
 
+    asked_for_once(tenant, nodes)
+    assert "patient-7" not in operator.child.log_file.read_text()
     operator.kill()
     drivers, cluster = nodes.drivers(epoch), tenant.child(kube.DASK_CLUSTER, f"{NAME}-dask")
     operator = replicas.start()
@@ -248,6 +280,33 @@ def taken_over(tenant: Tenant, nodes: Nodes, influx: Influx) -> int:  # noqa: F8
     return epoch
 
 
+def asked_for_once(tenant: Tenant, nodes: Nodes) -> None:
+    """Dead letters and a backfill: the pods' own commands do it, as a kubelet would run them."""
+    ask(tenant, controls.DLQ, '{"id": "one", "verb": "replay", "limit": 5}')
+    assert nodes.run_once("dlq-one") == (0, "0 replayed")
+    told = eventually("the counts are told", lambda: tenant.events(NAME, "DeadLettersReplayed"))
+    assert told == [f"0 replayed (pod {NAME}-dlq-one)"]
+
+    span = '"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"'
+    ask(tenant, controls.BACKFILL, f'{{"id": "two", {span}, "key": "patient-7"}}')
+    code, said = nodes.run_once("backfill-two")
+    assert code == 2
+    assert "no window of the span ends after the pipeline's origin" in said
+    eventually("it is told", lambda: tenant.events(NAME, "BackfillRefused"))
+    ask(tenant, controls.BACKFILL, '{"id": "three", "from": "patient-7"}')
+    eventually("the other too", lambda: tenant.events(NAME, "BackfillRefused")[1:])
+    refusals = tenant.events(NAME, "BackfillRefused")
+    assert [message for message in refusals if message.startswith(f"{controls.BACKFILL}: from: ")]
+    assert not [message for message in refusals if "patient-7" in message]
+    assert "patient-7" not in str(tenant.status(NAME))
+    eventually("pods that ended long ago go", lambda: not [*nodes.pods("dlq"), *nodes.pods("backfill")])
+    assert len(tenant.events(NAME, "DeadLettersReplayed")) == 1
+
+
+def ask(tenant: Tenant, annotation: str, value: str) -> None:
+    tenant.change(NAME, {"metadata": {"annotations": {annotation: value}}})
+
+
 def replaced(tenant: Tenant, nodes: Nodes, influx: Influx, epoch: int) -> int:  # noqa: F811
     """The driver ends by itself: another one comes, under a greater epoch, and the old one is fenced."""
     before = job(tenant, epoch)
@@ -299,7 +358,7 @@ def edited(tenant: Tenant, nodes: Nodes, influx: Influx, epoch: int) -> int:  # 
 def deleted(tenant: Tenant, influx: Influx, kafka: KafkaProcess, last: Job) -> None:  # noqa: F811
     """In Fallback, and with no operator of Dask's there to end its cluster."""
     client = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    internal = {last.config.progress_topic, last.config.repairs_topic}
+    internal = {last.config.progress_topic, last.config.repairs_topic, last.config.journal_topic}
     assert internal <= set(client.list_topics(timeout=10).topics)
     # As `kubectl delete -f` does with the sample: the schema goes first.
     tenant.api.delete(kube.CONFIG_MAP, tenant.namespace, "nurse-schema")

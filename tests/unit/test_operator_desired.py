@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.support.kube_double import pipeline_of
 
+from streampipeline.api import controls
+from streampipeline.api.oneoff import Backfill, Dlq, DlqVerb
 from streampipeline.api.spec import NAME_LENGTH, ManagedModel
 from streampipeline_operator.desired import dask, flink, influxdb, model, network
 from streampipeline_operator.desired.common import Pipeline
@@ -18,6 +21,7 @@ from streampipeline_operator.kube import Object
 from streampipeline_operator.names import EPOCH_LABEL, PIPELINE_LABEL
 
 LONGEST = "n" * NAME_LENGTH
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
 EXTERNAL = {
     "url": "http://influx.example.com:8086",
     "org": "hospital",
@@ -42,6 +46,8 @@ def passing(pipeline: Pipeline) -> list[Object]:
         dask.driver(pipeline, f"{pipeline.name}-dask-driver-abc123", None),
         dask.repair(pipeline, f"{pipeline.name}-repair-abc123", 1_800_000_000, 60_000),
         dask.audit(pipeline, f"{pipeline.name}-audit-{'a' * 20}", "a" * 20),
+        dask.one_off(pipeline, controls.DLQ, Dlq(id="a" * 20, verb=DlqVerb.LIST)),
+        dask.one_off(pipeline, controls.BACKFILL, Backfill(id="a" * 20, start=DAY, end=DAY)),
     ]
 
 
@@ -77,7 +83,7 @@ def everything() -> list[Object]:
 
 def test_every_pod_runs_as_a_user_that_may_do_nothing() -> None:
     specs = [spec for body in everything() for spec, _ in pod_specs(body)]
-    assert len(specs) == 10
+    assert len(specs) == 12
     for spec in specs:
         assert spec["automountServiceAccountToken"] is False
         assert spec["enableServiceLinks"] is False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from streampipeline.api import controls as control
+from streampipeline.api.oneoff import Backfill, DlqVerb, OneOff, dump
 from streampipeline.engines.dask import commands
 from streampipeline_operator.desired.common import (
     JOBS_MOUNT,
@@ -16,11 +18,14 @@ from streampipeline_operator.desired.common import (
 from streampipeline_operator.names import (
     AUDIT,
     AUDIT_LABEL,
+    BACKFILL,
     COMPONENT_LABEL,
     DASK_DRIVER,
     DASK_SCHEDULER,
     DASK_WORKER,
+    DLQ,
     EPOCH_LABEL,
+    EVENT_ANNOTATION,
     JOBS_DIRECTORY,
     REPAIR,
 )
@@ -177,6 +182,37 @@ def audit(pipeline: Pipeline, name: str, request: str) -> Object:
     body = _pod(pipeline, name, AUDIT, part, [jobs_volume(pipeline)])
     body["metadata"]["labels"][AUDIT_LABEL] = request
     return body
+
+
+def one_off(pipeline: Pipeline, annotation: str, asked: OneOff) -> Object:
+    """Dead letters or a backfill; the answer is the only thing on its standard output."""
+    component = {control.DLQ: DLQ, control.BACKFILL: BACKFILL}[annotation]
+    arguments = [f"{JOBS_DIRECTORY}/oneoff.json", annotation, dump(asked), "--summary", SUMMARY]
+    part = container(
+        pipeline,
+        component,
+        pipeline.image("dask"),
+        [PYTHON, "-m", "streampipeline.oneoff", *arguments],
+        resources=resources("25m", "256Mi", "1Gi"),
+        env=dict(commands.environment()),
+        mounts=[JOBS_MOUNT],
+        terminationMessagePath=SUMMARY,
+    )
+    body = _pod(pipeline, f"{pipeline.name}-{component}-{asked.id}", component, part, [jobs_volume(pipeline)])
+    body["metadata"]["labels"][annotation] = asked.id
+    event = event_of(asked)
+    if event is not None:
+        body["metadata"].setdefault("annotations", {})[EVENT_ANNOTATION] = event
+    return body
+
+
+def event_of(asked: OneOff) -> str | None:
+    """The reason of the event about its end; None: there is none to be told of."""
+    if isinstance(asked, Backfill):
+        return "BackfillDone"
+    if asked.verb is DlqVerb.LIST:
+        return "DeadLettersShown" if asked.show_contents else None
+    return None if asked.dry_run else "DeadLettersReplayed"
 
 
 def _pod(pipeline: Pipeline, name: str, component: str, part: Object, volumes: list[Object]) -> Object:
