@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.publish_config import job_config, windows
 
@@ -33,16 +33,18 @@ def bits(value: float) -> bytes:
     decimals=st.integers(0, 9),
     n=st.integers(1, 2**20),
     average=SCALED,
+    rest=st.integers(0, 2**20),
 )
+@example(function=Function.MEAN, decimals=6, n=3, average=0, rest=1)  # two divisions have another last bit
 def test_values_are_those_of_the_contract_s_formula(
-    function: Function, decimals: int, n: int, average: int
+    function: Function, decimals: int, n: int, average: int, rest: int
 ) -> None:
     aggregate = Aggregate(name="a", field="x", function=function, decimals=decimals)
     expected: float
     if function is Function.COUNT:
         scaled = expected = n
     elif function is Function.MEAN:
-        scaled = average * n
+        scaled = average * n + rest % n
         expected = float(scaled) / float(n * 10**decimals)
     else:
         scaled = average * n if function is Function.SUM else average
