@@ -56,6 +56,7 @@ class Loop(Run):
         parts.ground = SimpleNamespace(
             observe=lambda _: observed, carry_out=self._carry_out, not_asked=lambda _: None
         )
+        self._trace = None
         self._until = until
 
     def _carry_out(self, action: Action) -> None:
