@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as HypothesisPhase
 from hypothesis import strategies as st
+from tests.support.decisions import decision_spec
 
 from streampipeline.api.definition import Definition
 from streampipeline.api.spec import Aggregate, Function, StreamPipelineSpec
@@ -46,21 +47,7 @@ START = 1_700_000_000_000
 SIZE, DELAY, FENCE_WAIT = 5000, 2000, 10_000
 SHARED = ("kafka", "sink", "model", "ground")
 
-SPEC = StreamPipelineSpec.model_validate(
-    {
-        "source": {
-            "kafka": {"bootstrapServers": ["k:9092"], "topic": "t"},
-            "format": {"type": "Json", "schema": "{}"},
-            "keyField": "id",
-            "eventTime": {"field": "at"},
-        },
-        "window": {"tumbling": {"sizeSeconds": 5}},
-        "aggregates": [{"name": "n", "function": "Count"}],
-        "model": {"managed": {"bundled": "m"}, "inputs": ["n"], "output": "o"},
-        "sinks": [{"parquet": {"path": "p"}}],
-        "deadLetter": {"topic": "d"},
-    }
-)
+SPEC = decision_spec({})
 
 
 @dataclass

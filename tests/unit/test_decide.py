@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.support.decisions import decision_spec
 
 from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline.decide import (
@@ -53,25 +54,6 @@ START = 1_700_000_000_000
 W0 = START - START % 5000
 
 
-def make_spec(**failover: int) -> StreamPipelineSpec:
-    return StreamPipelineSpec.model_validate(
-        {
-            "source": {
-                "kafka": {"bootstrapServers": ["k:9092"], "topic": "t"},
-                "format": {"type": "Json", "schema": "{}"},
-                "keyField": "id",
-                "eventTime": {"field": "at"},
-            },
-            "window": {"tumbling": {"sizeSeconds": 5}},
-            "aggregates": [{"name": "n", "function": "Count"}],
-            "model": {"managed": {"bundled": "m"}, "inputs": ["n"], "output": "o"},
-            "sinks": [{"parquet": {"path": "p"}}],
-            "deadLetter": {"topic": "d"},
-            "failover": failover,
-        }
-    )
-
-
 def assigned(engine: EngineName, epoch: int, boundary: int = W0, repairs_offset: int = 0) -> Assignment:
     return Assignment(
         engine=engine,
@@ -101,7 +83,7 @@ class Pipeline:
 
     state: State
     seen: Observed
-    spec: StreamPipelineSpec = field(default_factory=make_spec)
+    spec: StreamPipelineSpec = field(default_factory=lambda: decision_spec({}))
     now: int = START
     events: list[Event] = field(default_factory=list)
     actions: tuple[Action, ...] = ()
@@ -159,7 +141,7 @@ def in_normal(**failover: int) -> Pipeline:
         active_since=START,
         timers=Timers(phase=START),
     )
-    pipeline = Pipeline(state, WELL.model_copy(update={"jobs": (job(FLINK, 1),)}), make_spec(**failover))
+    pipeline = Pipeline(state, WELL.model_copy(update={"jobs": (job(FLINK, 1),)}), decision_spec(failover))
     pipeline.see(after=0)
     return pipeline
 
@@ -176,7 +158,7 @@ def in_fallback(**failover: int) -> Pipeline:
         reason="latency 8.4 s above 5 s",
         timers=Timers(phase=START),
     )
-    return Pipeline(state, WELL.model_copy(update={"jobs": (job(DASK, 2),)}), make_spec(**failover))
+    return Pipeline(state, WELL.model_copy(update={"jobs": (job(DASK, 2),)}), decision_spec(failover))
 
 
 def in_resuming(**failover: int) -> Pipeline:
@@ -297,7 +279,9 @@ def test_unknown_latency_neither_counts_nor_breaks_the_row() -> None:
 def test_latency_switches_are_limited_per_hour_but_takeovers_after_death_are_not() -> None:
     pipeline = in_normal(max_latency_switches_per_hour=1)
     pipeline.state = pipeline.state.model_copy(update={"latency_switches": (START - 3_598_500,)})
-    pipeline.spec = make_spec(max_latency_switches_per_hour=1, check_interval_seconds=1, violations=1)
+    pipeline.spec = decision_spec(
+        {"maxLatencySwitchesPerHour": 1, "checkIntervalSeconds": 1, "violations": 1}
+    )
     pipeline.see(after=1, latency_ms=20_000)
     assert pipeline.phase() is Phase.NORMAL
     assert pipeline.events[-1].reason == "SwitchesExhausted"
