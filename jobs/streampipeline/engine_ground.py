@@ -102,6 +102,11 @@ class EngineGround:
         """Whether every probe has answered once: before, what is not seen may well be there."""
         return self._sight.looked
 
+    @property
+    def fenced(self) -> frozenset[Writer]:
+        """Nothing of theirs can land any more."""
+        return frozenset(self._fenced)
+
     def observe(self, state: State) -> Observed:
         """See `ground.Ground`."""
         self._state = state
@@ -114,7 +119,7 @@ class EngineGround:
         )
         return self._sight.observed(state).model_copy(
             update={
-                "fenced": tuple(self._fenced),
+                "fenced": tuple(self.fenced),
                 "fencing": self._tokens.fencing,
                 "repairs": repairs,
                 "origin": self._origin,
