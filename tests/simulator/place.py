@@ -15,7 +15,7 @@ from streampipeline.decide.observed import Health, Probe
 from streampipeline.engines.flink.gateway import JobManager, SqlGateway
 from streampipeline.jobconfig import EngineName, JobConfig
 from streampipeline.place import DaskSeen, JobFiles
-from streampipeline.publish import Fenced, Publisher, Stopped
+from streampipeline.publish import Fenced, Stopped
 from streampipeline.reading import RangeGone
 from streampipeline.repair import Repair
 
@@ -50,6 +50,7 @@ class SimulatedPlace:
         """How often a call fails."""
         self._pass: RepairPass | None = None
         self._cut = 0
+        self._unscorable = 0
 
     @property
     def jobmanager(self) -> JobManager:
@@ -127,10 +128,9 @@ class SimulatedPlace:
         """As `repair.run` does with `--once`."""
         why = "stopped"
         try:
-            publisher = Publisher.open(config, source=EngineName.REPAIR, should_stop=running.stop.is_set)
-            repair = Repair(config, publisher, running.stop.is_set)
-            report = repair.run_once(until)
+            report = Repair(config, running.stop.is_set).run_once(until)
             self._cut += report.cut
+            self._unscorable += report.unscorable
             why = f"{report.requests} requests, {report.windows} windows"
         except Fenced:
             why = "fenced"
@@ -168,6 +168,10 @@ class SimulatedPlace:
         self._scheduler.call(GRACE_SECONDS, kill)
         while self._waits and not ending.ended:
             self._scheduler.sleep(0.05)
+
+    def repairs_unscorable(self) -> int:
+        """See `place.Place`."""
+        return self._unscorable
 
     def windows_cut(self) -> int:
         """See `place.Place`."""
