@@ -169,7 +169,7 @@ def starve_and_cut(stack: Stack) -> None:
         ends, read = stack.ends(), stack.ground.look.committed[EngineName.FLINK]
         stack.records_gone = sum(end - read[partition] for partition, end in ends.items())
         stack.delete_records(ends)
-        stack.cut = ends
+        stack.cut, stack.cut_at = ends, time.time_ns() // 1_000_000
 
 
 def stands(moment: Moment) -> bool:

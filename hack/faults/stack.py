@@ -63,6 +63,8 @@ class Stack(Run):
         """Where the audit begins, when that is not the pipeline's own origin."""
         self.cut: dict[int, int] = {}
         """Offsets up to which records were deleted."""
+        self.cut_at = 0
+        """When (ms, UTC)."""
         self.records_gone = 0
         """How many of these no engine had read."""
         self.extra_records = 0
@@ -118,12 +120,19 @@ class Stack(Run):
             done.result(10)
 
     def begin_history_after(self, cut: dict[int, int]) -> None:
-        """The audit is to begin where Dask first started behind these offsets: what was before is gone."""
+        """The audit is to begin behind these offsets: from where Dask first started there.
+
+        A window that could hold a record of before them is not repaired but reported (`RepairCut`), so it is
+        left out too: `maxFutureSeconds` of windows.
+        """
         files = self.place.files.here.glob(f"*-{EngineName.DASK.value}.json")
         started = [JobConfig.load(file).assignment for file in files]
         behind = [a for a in started if all(a.offsets[p] >= offset for p, offset in cut.items())]
         first = min(behind, key=lambda assignment: assignment.epoch)
-        self.history_begins = Origin(boundary=first.boundary, offsets=first.offsets)
+        slide = self.spec.window.slide_ms
+        repairable = self.cut_at + self.spec.source.event_time.max_future_seconds * 1000
+        boundary = first.boundary - (first.boundary - repairable) // slide * slide
+        self.history_begins = Origin(boundary=boundary, offsets=first.offsets)
 
     def outcome(self) -> Outcome:
         """See `Run`."""
