@@ -311,7 +311,7 @@ def say_published(job: JobConfig, frontier: int) -> None:
 
 def test_a_backfill_that_cannot_be_or_costs_much_is_refused(ground: Ground) -> None:
     pipeline = ground.pipeline("refusals", TimestampType.CREATE_TIME, timestampDisorderSeconds=0)
-    last = produce_backlog(ground, "refusals", random.Random(6), 2_000)
+    last = produce_backlog(ground, "refusals", random.Random(6), 6_000)
     began = origin(pipeline)
     job = ground.first_job(pipeline, began)
     start = began.boundary
@@ -328,9 +328,9 @@ def test_a_backfill_that_cannot_be_or_costs_much_is_refused(ground: Ground) -> N
     assert "the frontier is" in refusal(start, last + 60_000)
     assert "origin" in refusal(start - 2_000, start - 1_000)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backfill, "MOST_RECORDS", 1_999)
-        assert "2,000 records to read" in refusal(start, start + 1_000)
-        patch.setattr(backfill, "MOST_RECORDS", 2_000)
+        patch.setattr(backfill, "MOST_RECORDS", 5_999)
+        assert "6,000 records to read" in refusal(start, start + 1_000)
+        patch.setattr(backfill, "MOST_RECORDS", 6_000)
         patch.setattr(backfill, "MOST_WINDOWS", 1)
         assert "2 windows of each key" in refusal(start, start + 2_000)
         assert backfill.check(job, start, start + 2_000, costly=True).windows == 2

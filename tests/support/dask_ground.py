@@ -171,7 +171,7 @@ class Ground:
         path = self._write(config, "repair")
         argv = [sys.executable, "-m", "streampipeline.repair", str(path), *arguments]
         child = self.processes.start("repair", argv, env=self.environment)
-        await_("the repair ends", lambda: not child.alive)
+        await_("the repair ends", lambda: not child.alive, 180)
         assert child.exit_code == 0, child.last_lines()
         lines = [line for line in child.log_file.read_text().splitlines() if line.startswith('{"re')]
         report: dict[str, Any] = json.loads(lines[-1])

@@ -15,6 +15,7 @@ from streampipeline.api import controls, oneoff
 from streampipeline.api.oneoff import Backfill, Dlq, DlqVerb, NotOneOffError
 from streampipeline.cluster.oneoff import picture
 from streampipeline.cluster.oneoff_commands import _instant
+from streampipeline.dlq.letters import parse
 
 SPAN = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00+01:00"}
 
@@ -117,3 +118,45 @@ def test_no_letters_are_a_sentence() -> None:
     assert (
         shown({"said": "0 of 0 dead letters", "reasons": {}, "letters": []}) == "nurse: 0 of 0 dead letters\n"
     )
+
+
+class Received:
+    """A message as the client gives it; it cannot be made by hand."""
+
+    def __init__(self, headers: list[tuple[str, bytes | None]]) -> None:
+        self._headers = headers
+
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        return self._headers
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_767_225_600_000
+
+    def key(self) -> bytes | None:
+        return None
+
+    value = key
+
+
+OURS = [
+    ("streampipeline.partition", b"3"),
+    ("streampipeline.offset", b"12"),
+    ("streampipeline.topic", b"vitals"),
+    ("streampipeline.reason", b"TooLate"),
+]
+
+
+def test_a_records_own_headers_are_told_from_ours() -> None:
+    own: list[tuple[str, bytes | None]] = [("b", b"1"), ("streampipeline.reason", b"mine"), ("b", None)]
+    letter = parse(Received([*own, *OURS]), "vitals")  # type: ignore[arg-type]
+    assert letter is not None
+    assert (letter.partition, letter.offset, letter.reason) == (3, 12, "TooLate")
+    assert letter.headers == tuple(own)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[], OURS[1:], [*OURS, ("streampipeline.topic", b"other")], [*OURS, ("streampipeline.offset", b"x")]],
+)
+def test_what_is_no_letter_of_the_topic_is_none(headers: list[tuple[str, bytes | None]]) -> None:
+    assert parse(Received(headers), "vitals") is None  # type: ignore[arg-type]

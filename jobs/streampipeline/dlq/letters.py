@@ -14,7 +14,7 @@ from streampipeline.jobconfig import PipelineConfig
 from streampipeline.scan import scan
 
 OURS = (REASON, TOPIC, PARTITION, OFFSET)
-"""The headers that an engine adds, behind the record's own."""
+"""The headers that an engine adds."""
 
 Place = tuple[int, int]
 """Partition and offset of a record in the source topic."""
@@ -58,9 +58,14 @@ def letters(config: PipelineConfig, selection: Selection) -> Iterator[DeadLetter
 def parse(message: Message, source: str) -> DeadLetter | None:
     """The letter in a message; None when it is of another topic than `source`, or no letter at all."""
     headers: list[Header] = list(message.headers() or [])  # type: ignore[arg-type]  # pairs, as received
-    ours = dict(headers[-len(OURS) :])
+    # The last of each name: a record that was a letter before has others before them.
+    ours = {name: value for name, value in headers if name in OURS}
     if set(ours) != set(OURS) or ours[TOPIC] != source.encode():
         return None
+    last = {name: index for index, (name, _) in enumerate(headers)}
+    own = [
+        header for index, header in enumerate(headers) if header[0] not in OURS or last[header[0]] != index
+    ]
     try:
         partition, offset = int(ours[PARTITION] or b""), int(ours[OFFSET] or b"")
     except ValueError:
@@ -72,7 +77,7 @@ def parse(message: Message, source: str) -> DeadLetter | None:
         reason=(ours[REASON] or b"").decode(errors="replace"),
         key=message.key(),
         value=message.value(),
-        headers=tuple(headers[: -len(OURS)]),
+        headers=tuple(own),
     )
 
 
