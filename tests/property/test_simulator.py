@@ -9,9 +9,9 @@ from tests.simulator.__main__ import told
 from tests.simulator.mutations import MUTATIONS, Mutation
 from tests.simulator.world import run
 
-SCHEDULES = 15
+SCHEDULES = 300
 """More on demand: `python -m tests.simulator --schedules 3000`."""
-AT_ONCE = 5
+AT_ONCE = 20
 MOST_TRIED = 50
 """A mutation is found by one of so many schedules."""
 
