@@ -11,6 +11,9 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 # More arguments for `make faults` and `make soak`, such as FAULTS_ARGS="--only flink-killed".
 FAULTS_ARGS ?=
+# More arguments for `make model` and `make simulate`, such as SIMULATE_ARGS="--first 3000".
+MODEL_ARGS ?=
+SIMULATE_ARGS ?=
 # More arguments for `make mutants`, such as MUTANTS_ARGS="--only part-window-in-dask".
 MUTANTS_ARGS ?=
 # A recording for `make demo` to replay.
@@ -19,7 +22,7 @@ DATA ?=
 UPGRADE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint demo cluster cluster-down e2e faults soak mutants bench lock clean clean-cache
+.PHONY: help run test lint demo cluster cluster-down e2e faults soak mutants model simulate bench lock clean clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +35,7 @@ run: ## two minutes of the nurse sample on this machine: Flink is killed, Dask t
 test: ## unit, property and integration tests: real processes, a real API server, no cluster
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd --with kubernetes --with helm
 	mvn -B -ntp -Dstyle.color=never -f flink-decoder/pom.xml test
-	$(VENV)/python -m pytest $(PYTEST_ARGS) tests/unit tests/property tests/integration
+	$(VENV)/python -m pytest $(PYTEST_ARGS) tests/unit tests/property tests/model tests/integration
 
 lint: ## style, types and the direction of imports
 	$(PYTHON) hack/bootstrap.py --with dev
@@ -68,6 +71,14 @@ soak: ## two hours: the faults again and again
 mutants: ## break each rule of the design in a copy; the tests have to notice
 	$(PYTHON) hack/bootstrap.py --with dev
 	$(VENV)/python -m mutants $(MUTANTS_ARGS)
+
+model: ## search more of the worlds that decisions can be in than the tests do
+	$(PYTHON) hack/bootstrap.py --with dev
+	PYTHONPATH=.:$(PYTHONPATH) $(VENV)/python -m tests.model.search --at-rest --epochs 2 --faults 2 $(MODEL_ARGS)
+
+simulate: ## 3,000 random schedules of faults in virtual time, each audited
+	$(PYTHON) hack/bootstrap.py --with dev
+	PYTHONPATH=.:$(PYTHONPATH) $(VENV)/python -m tests.simulator --schedules 3000 $(SIMULATE_ARGS)
 
 bench: ## measure the engines beside their bare limits
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd

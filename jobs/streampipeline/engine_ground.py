@@ -344,16 +344,16 @@ class EngineGround:
             self._place.end_repair()
             if self._place.repairing():
                 raise RuntimeError("a repair pass is still ending: it may commit a later offset")
-        with self._planner_lock:
-            done = self._planner.repairs_committed()
-        if done is not None and offset < done:
-            client = consumer(self._config, self._config.group(EngineName.REPAIR))
-            try:
-                client.commit(
-                    offsets=[TopicPartition(self._config.repairs_topic, 0, offset)], asynchronous=False
-                )
-            finally:
-                client.close()
+            with self._planner_lock:
+                done = self._planner.repairs_committed()
+            if done is not None and offset < done:
+                client = consumer(self._config, self._config.group(EngineName.REPAIR))
+                try:
+                    client.commit(
+                        offsets=[TopicPartition(self._config.repairs_topic, 0, offset)], asynchronous=False
+                    )
+                finally:
+                    client.close()
         self._rewound = number
 
     def _repair(self, until: int) -> None:
