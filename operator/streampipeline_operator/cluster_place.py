@@ -103,7 +103,10 @@ class ClusterPlace:
 
     def _pods(self, component: str) -> list[Object]:
         pods = self._watches.children(kube.POD, self._pipeline.namespace, self._pipeline.name)
-        return [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT_LABEL) == component]
+        found = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT_LABEL) == component]
+        if any(pod["metadata"]["name"] == self._given.get(component) for pod in found):
+            self._given.pop(component, None)
+        return found
 
     # Dask
 
@@ -160,11 +163,7 @@ class ClusterPlace:
 
         So neither a lost reply nor a watch that is behind makes a second one.
         """
-        name = self._given.get(component)
-        if name is None or self._watches.child(kube.POD, self._pipeline.namespace, name) is not None:
-            name = f"{self._pipeline.name}-{component}-{secrets.token_hex(3)}"
-            self._given[component] = name
-        return name
+        return self._given.setdefault(component, f"{self._pipeline.name}-{component}-{secrets.token_hex(3)}")
 
     def _create_once(self, pod: Object) -> None:
         try:
