@@ -63,10 +63,12 @@ e2e: ## end-to-end tests on a real kind cluster, which they make if it is missin
 faults: ## half an hour: every fault on one stack of real processes, then the audit
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd
 	$(VENV)/python -m faults $(FAULTS_ARGS)
+	$(VENV)/python -m faults --only retention-passed drill --workdir build/faults-retention \
+		--report build/faults-retention.json
 
 soak: ## two hours: the faults again and again
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd
-	$(VENV)/python -m faults --again --seconds 7000 --workdir build/soak --report build/soak.json $(FAULTS_ARGS)
+	$(VENV)/python -m faults --again --seconds 6900 --workdir build/soak --report build/soak.json $(FAULTS_ARGS)
 
 mutants: ## break each rule of the design in a copy; the tests have to notice
 	$(PYTHON) hack/bootstrap.py --with dev

@@ -48,6 +48,7 @@ class StageDouble:
     """What the engines stand on: all is well, and nothing is done but noted."""
 
     timestamps = TimestampType.LOG_APPEND_TIME
+    ground = None
 
     def __init__(self, api: StatusDouble) -> None:
         self._api = api
