@@ -20,7 +20,7 @@ from streampipeline_operator.reconcile import Reconciler
 from streampipeline_operator.resolve import KafkaAccess, References
 from streampipeline_operator.stage import Stage
 from streampipeline_operator.status import Memory
-from streampipeline_operator.status_store import SupersededError
+from streampipeline_operator.status_store import ChangedError, SupersededError
 from streampipeline_operator.world import World
 
 NAME, UID = "nurse-stress", "uid-1"
@@ -152,7 +152,7 @@ def test_nothing_is_done_when_the_status_cannot_be_written(
         raise ApiException(status=409, reason="Conflict")
 
     monkeypatch.setattr(api, "replace_status", refuse)
-    with pytest.raises(SupersededError):
+    with pytest.raises(ChangedError):
         reconciler.reconcile(body_of(api))
     assert stage.applied == []
 
