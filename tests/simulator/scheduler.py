@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -190,7 +191,7 @@ class Scheduler:
     def sleep(self, seconds: float) -> None:
         """Wait, and let others run."""
         thread = self._thread()
-        at = self.now_ns + round(max(0.0, seconds) * 1e9)
+        at = self.now_ns + _ns(seconds)
         if self._queue and at < min(self._queue[0][0], self._end_ns):
             self.now_ns = at  # nobody has anything to do before
             return
@@ -233,5 +234,10 @@ class Scheduler:
             raise Killed
 
     def _push(self, seconds: float, what: Thread | Callable[[], None], number: int) -> None:
-        at = self.now_ns + round(max(0.0, seconds) * 1e9)
+        at = self.now_ns + _ns(seconds)
         heapq.heappush(self._queue, (at, next(self._numbers), what, number))
+
+
+def _ns(seconds: float) -> int:
+    """Any wait takes time: one of less than a nanosecond would be waited for ever."""
+    return math.ceil(max(0.0, seconds) * 1e9)
