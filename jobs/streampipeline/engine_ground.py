@@ -40,6 +40,7 @@ from streampipeline.offsets import OffsetLookup
 from streampipeline.place import Place
 from streampipeline.probes.flink import ENDED
 from streampipeline.probes.pipeline import PipelineLook, PipelineProbe
+from streampipeline.requests import RepairReason, RepairRequest, RequestWriter
 from streampipeline.sight import Sight, progress_of
 from streampipeline.sinks.base import SinkAdmin, write_secret
 from streampipeline.sinks.tokens import WriteTokens
@@ -82,6 +83,7 @@ class EngineGround:
         self._repair_lock = threading.Lock()
         self._planner = PipelineProbe(config)
         self._planner_lock = threading.Lock()
+        self._requests = RequestWriter(config, lambda: False)
         self._model_url = model_url or (lambda _: config.model_url)
         self._sight = Sight(config, place, sink_admin, self._model_url)
         self.controls = Controls()
@@ -200,6 +202,7 @@ class EngineGround:
                 set_by=newest.engine if newest else None,
                 started=started or begin.offsets,
             )
+            self._repair_uncounted(sorted(set(offsets) - set(started or begin.offsets)), boundary)
             return StartPlan(
                 engine=action.engine,
                 epoch=action.epoch,
@@ -217,6 +220,16 @@ class EngineGround:
                 message=str(gone),
                 records_gone=gone.count,
             )
+
+    def _repair_uncounted(self, new: list[int], boundary: int) -> None:
+        """Ask for the windows that were published while nobody read the partitions that are new."""
+        span = start.uncounted_of(self._config, new, boundary) if new else None
+        if span is None:
+            return
+        request = RepairRequest(reason=RepairReason.DROPPED, start=span[0], end=span[1])
+        with self._planner_lock:
+            self._requests.write([request])
+        log.info("partitions.uncounted", repair_from=request.start, repair_to=request.end)
 
     def _from_log_start(self, action: act.PlanStart, state: State) -> StartPlan:
         """After the user's word: from the first records that are left."""

@@ -77,7 +77,7 @@ class Executor:
         """Start what is not being carried out already; returns at once."""
         for kind in self._watched:
             if not any(isinstance(action, kind) for action in actions):
-                self._not_asked(kind)
+                self._end(kind)
         for action in actions:
             name = identity(action)
             with self._lock:
@@ -86,6 +86,13 @@ class Executor:
                     continue
                 self._running.add(name)
             self._pool.submit(self._one, name, action)
+
+    def _end(self, kind: type[Action]) -> None:
+        """What fails here is asked for again by the next turn; it must not keep this one's actions back."""
+        try:
+            self._not_asked(kind)
+        except Exception as error:
+            log.warning("action.not_ended", action=kind.__name__, error=f"{type(error).__name__}: {error}")
 
     def _one(self, name: str, action: Action) -> None:
         try:

@@ -70,6 +70,19 @@ def positions(
     return result
 
 
+def uncounted(
+    firsts: Iterable[Found | None], *, boundary: int, allowed_delay_ms: int, disorder_ms: int
+) -> tuple[int, int] | None:
+    """The span (ms) whose windows were published without the partitions that begin with `firsts`; None: none.
+
+    Their records are read from the first one on, and yet an engine that starts at `boundary` leaves out the
+    windows that end by it: the on-time ones among them are in no value.
+    """
+    times = [first.t for first in firsts if first is not None]
+    start = min(times, default=boundary) - allowed_delay_ms - disorder_ms
+    return (max(0, start), boundary) if start < boundary and times else None
+
+
 def origin_boundary(
     firsts: Iterable[Found | None],
     *,
@@ -151,6 +164,19 @@ def start_offsets(
         origin=origin.offsets,
     )
     return clip_to_log(wanted, lookup.log_starts(partitions))
+
+
+def uncounted_of(config: PipelineConfig, new: list[int], boundary: int) -> tuple[int, int] | None:
+    """See `uncounted`; `new`: partitions that the engine that set the frontier `boundary` (ms) did not have.
+
+    Raises confluent_kafka.KafkaException.
+    """
+    return uncounted(
+        OffsetLookup(config).first_at(0, new).values(),
+        boundary=boundary,
+        allowed_delay_ms=config.spec.source.event_time.allowed_delay_seconds * 1000,
+        disorder_ms=config.disorder_ms,
+    )
 
 
 def committed_offsets(config: PipelineConfig, engine: EngineName, partitions: list[int]) -> dict[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -29,6 +29,7 @@ from streampipeline.jobconfig import (
 from streampipeline.place import JobFiles, Place
 from streampipeline.probes.pipeline import PipelineLook
 from streampipeline.progress import ProgressKey, ProgressRow
+from streampipeline.requests import RepairReason, RepairRequest
 from streampipeline.sinks.base import SinkAdmin
 from streampipeline.start import RetentionPassed
 
@@ -99,6 +100,11 @@ class Neighbours:
     def close(self) -> None:
         """Nothing is open."""
 
+    # Of the repairs topic
+
+    def write(self, requests: Sequence[RepairRequest]) -> None:
+        self.did.append(("request", [(each.reason, each.start, each.end) for each in requests]))
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> JobConfig:
@@ -108,7 +114,7 @@ def config(tmp_path: Path) -> JobConfig:
 @pytest.fixture
 def neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Neighbours:
     made = Neighbours(JobFiles(tmp_path, tmp_path))
-    for name in ("Sight", "PipelineProbe", "consumer"):
+    for name in ("Sight", "PipelineProbe", "consumer", "RequestWriter"):
         monkeypatch.setattr(engine_ground, name, lambda *_: made)
     return made
 
@@ -211,6 +217,19 @@ def test_an_engine_starts_at_the_newest_frontier_of_its_generation(
 
     assert asked == [(30_000, DASK, {0: 40})]
     assert plan == StartPlan(engine=FLINK, epoch=9, boundary=30_000, offsets={0: 70}, repairs_offset=12)
+
+
+def test_what_was_published_without_a_new_partition_is_repaired(
+    ground: EngineGround, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def uncounted_of(_: object, new: list[int], boundary: int) -> tuple[int, int]:
+        assert new == [1]
+        return boundary - 4_000, boundary
+
+    monkeypatch.setattr(start, "start_offsets", lambda *_, **__: {0: 3, 1: 0})
+    monkeypatch.setattr(start, "uncounted_of", uncounted_of)
+    planned(ground)
+    assert neighbours.did == [("request", [(RepairReason.DROPPED, 1_000, 5_000)])]
 
 
 def test_without_progress_an_engine_starts_at_the_origin(

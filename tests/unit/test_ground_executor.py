@@ -191,3 +191,12 @@ def test_what_is_not_asked_for_is_said_for_the_watched_kinds_only(
 
     executor.apply([])
     assert effects.unasked == [Repair, Repair]
+
+
+def test_what_cannot_be_ended_keeps_no_action_back(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: type[Action]) -> None:
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr("streampipeline.ground.ThreadPoolExecutor", lambda **_: AtOnce())
+    executor = Executor(failing.carry_out, refuse, [Repair])
+    assert failing.tried(executor, ScaleDask(workers=1))

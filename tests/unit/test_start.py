@@ -18,6 +18,7 @@ from streampipeline.start import (
     origin_boundary,
     positions,
     start_offsets,
+    uncounted,
 )
 
 FRONTIER = 1_000_000_000
@@ -32,6 +33,24 @@ def test_an_engine_starts_at_the_lower_of_what_was_read_and_what_it_needs() -> N
         origin={0: 10, 1: 10, 2: 10, 3: 10, 5: 150},
     )
     assert found == {0: 80, 1: 100, 2: 100, 3: 30, 4: 0, 5: 150}
+
+
+@pytest.mark.parametrize(
+    ("firsts", "span"),
+    [
+        ([Found(0, 7_000), Found(0, 9_000)], (4_900, 10_000)),
+        ([Found(0, 1_000)], (0, 10_000)),
+        ([None, Found(0, 12_000)], (9_900, 10_000)),
+        ([Found(0, 12_100)], None),
+        ([None], None),
+        ([], None),
+    ],
+)
+def test_windows_published_without_a_new_partition_are_those_from_its_first_record_on(
+    firsts: list[Found | None], span: tuple[int, int] | None
+) -> None:
+    found = uncounted(firsts, boundary=10_000, allowed_delay_ms=2_000, disorder_ms=100)
+    assert found == span
 
 
 def test_nothing_before_the_origin_is_read() -> None:

@@ -151,6 +151,15 @@ MUTANTS = (
         tests=(REPAIRED + "test_on_a_create_time_topic_a_slice_goes_to_the_end",),
     ),
     Mutant(
+        name="published-without-a-new-partition",
+        rule="5",
+        breaks="windows that were published while nobody read a new partition stay as they are",
+        file="jobs/streampipeline/engine_ground.py",
+        old="        span = start.uncounted_of(self._config, new, boundary) if new else None\n",
+        new="        span = None\n",
+        tests=(GROUND + "test_what_was_published_without_a_new_partition_is_repaired",),
+    ),
+    Mutant(
         name="requests-committed-undone",
         rule="6",
         breaks="a request that is not ready yet is forgotten",
