@@ -26,6 +26,7 @@ CONDITIONS = {
     "LatencyWithinObjective",
     "Exact",
     "Fenced",
+    "GenerationCurrent",
     "SpecAccepted",
 }
 
