@@ -182,7 +182,7 @@ class World:
             and state.flink.ran
             and not repairs.pending
             and not repairs.running
-            and repairs.rewound >= state.rewind.number
+            and (state.rewind.done or repairs.rewound >= state.rewind.number)
             and observed.latency_ms is not None
             and observed.latency_ms < 8_000
             and max((row.frontier for row in observed.progress), default=0) > self.faults.healed_ms
