@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import stamina
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, but not exported by name
 
@@ -17,6 +18,14 @@ _STALE = (KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH)
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _NEWEST: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+
+
+_MOVING = (*_STALE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+"""What brokers say for a moment while a partition's leader changes, or a topic is new."""
+
+
+def _leader_moves(error: Exception) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _MOVING
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,16 @@ class OffsetLookup:
         return {partition: where if where.offset >= 0 else None for partition, where in found.items()}
 
     def _list(self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel) -> dict[int, Found]:
+        for attempt in stamina.retry_context(
+            on=_leader_moves, attempts=5, timeout=TIMEOUT_SECONDS, wait_initial=0.1, wait_max=1.0
+        ):
+            with attempt:
+                return self._from_leader(partitions, spec, isolation)
+        raise AssertionError("stamina raises the last error when attempts run out")
+
+    def _from_leader(
+        self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[int, Found]:
         try:
             return self._ask(partitions, spec, isolation)
         except KafkaException as error:

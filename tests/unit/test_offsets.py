@@ -17,9 +17,11 @@ from streampipeline.offsets import OffsetLookup
 class Client:
     """An admin client that has learned something about leaders, right or wrong."""
 
-    def __init__(self, error: int | None, leader: int = 1) -> None:
+    def __init__(self, error: int | None, leader: int = 1, times: int | None = None) -> None:
         self.error = error
         self.leader = leader
+        self.times = times
+        """How often it says so; None: always."""
 
     def list_topics(self, topic: str, timeout: float) -> Any:
         assert timeout > 0
@@ -28,6 +30,8 @@ class Client:
 
     def list_offsets(self, asked: dict[TopicPartition, object], **_: object) -> dict[TopicPartition, Any]:
         future: Future[Any] = Future()
+        if self.times is not None:
+            self.error, self.times = (self.error, self.times - 1) if self.times else (None, None)
         if self.error is None:
             future.set_result(SimpleNamespace(offset=7, timestamp=-1))
         else:
@@ -62,6 +66,12 @@ def test_a_partition_without_a_leader_costs_no_client(monkeypatch: pytest.Monkey
     for _ in range(3):
         with pytest.raises(KafkaException):
             looked.stable_ends([0])
+    assert len(clients) == 1
+
+
+def test_a_leader_that_moves_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, clients = lookup(monkeypatch, Client(KafkaError.NOT_LEADER_FOR_PARTITION, times=2))
+    assert looked.stable_ends([0]) == {0: 7}
     assert len(clients) == 1
 
 
