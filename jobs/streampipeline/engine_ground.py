@@ -202,7 +202,8 @@ class EngineGround:
                 set_by=newest.engine if newest else None,
                 started=started or begin.offsets,
             )
-            self._repair_uncounted(sorted(set(offsets) - set(started or begin.offsets)), boundary)
+            new = sorted(set(offsets) - set(started or begin.offsets))
+            self._repair_uncounted(start.uncounted_of(self._config, new, boundary) if new else None)
             return StartPlan(
                 engine=action.engine,
                 epoch=action.epoch,
@@ -221,9 +222,8 @@ class EngineGround:
                 records_gone=gone.count,
             )
 
-    def _repair_uncounted(self, new: list[int], boundary: int) -> None:
-        """Ask for the windows that were published while nobody read the partitions that are new."""
-        span = start.uncounted_of(self._config, new, boundary) if new else None
+    def _repair_uncounted(self, span: tuple[int, int] | None) -> None:
+        """Ask for the windows that were published by who did not read the partitions that are new."""
         if span is None:
             return
         request = RepairRequest(reason=RepairReason.DROPPED, start=span[0], end=span[1])
@@ -346,6 +346,10 @@ class EngineGround:
         if self._sink.influxdb is not None:
             # A write that the server took in before the token was gone may still land.
             time.sleep(self._sink.influxdb.timeout_seconds)
+        # It may have written windows after an engine that reads more partitions, and without those.
+        known = self._started(engine, epoch, self._state) if self._state else None
+        if known is not None:
+            self._repair_uncounted(start.published_without(self._config, known))
         self._fenced.add(writer)
 
     # Repairs

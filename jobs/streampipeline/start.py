@@ -179,6 +179,21 @@ def uncounted_of(config: PipelineConfig, new: list[int], boundary: int) -> tuple
     )
 
 
+def published_without(config: PipelineConfig, known: Iterable[int]) -> tuple[int, int] | None:
+    """The span (ms) of windows that an engine that reads only the partitions `known` may have written by now.
+
+    None: the topic has no other. Raises KeyError (no such topic), confluent_kafka.KafkaException.
+    """
+    lookup = OffsetLookup(config)
+    partitions = lookup.partitions()
+    new = sorted(set(partitions) - set(known))
+    if not new:
+        return None
+    newest = max((found.t for found in lookup.newest(partitions).values() if found), default=0)
+    closed = newest - config.spec.source.event_time.allowed_delay_seconds * 1000 - config.disorder_ms
+    return uncounted_of(config, new, align_down(max(0, closed), config.spec.window.slide_ms))
+
+
 def committed_offsets(config: PipelineConfig, engine: EngineName, partitions: list[int]) -> dict[int, int]:
     """Source offsets that an engine has committed; a partition without any is missing.
 

@@ -151,6 +151,26 @@ def test_a_fence_stands_in_the_sink_before_it_is_reported(
     assert len(neighbours.did) == 5, "once is enough"
 
 
+def test_what_a_retired_engine_has_written_without_a_new_partition_is_repaired(
+    ground: EngineGround, neighbours: Neighbours, config: JobConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have written windows after the engine that reads the new partition."""
+
+    def published_without(_: object, known: Iterable[int]) -> tuple[int, int]:
+        assert list(known) == [0]
+        assert fenced(ground) == (), "asked for before anybody may repair"
+        return 1_000, 5_000
+
+    assignment = Assignment(engine=DASK, epoch=8, generation=1, boundary=10_000, offsets={0: 40})
+    neighbours.files.config(DASK, 8).write_text(config.model_copy(update={"assignment": assignment}).dump())
+    monkeypatch.setattr(start, "published_without", published_without)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    ground.observe(State.initial(0))
+    ground.carry_out(act.Revoke(engine=DASK, epoch=8))
+    assert neighbours.did[-1] == ("request", [(RepairReason.DROPPED, 1_000, 5_000)])
+    assert fenced(ground) == (Writer(engine=DASK, epoch=8),)
+
+
 def test_a_sink_without_fences_is_said(
     ground: EngineGround, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
 ) -> None:

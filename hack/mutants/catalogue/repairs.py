@@ -155,8 +155,8 @@ MUTANTS = (
         rule="5",
         breaks="windows that were published while nobody read a new partition stay as they are",
         file="jobs/streampipeline/engine_ground.py",
-        old="        span = start.uncounted_of(self._config, new, boundary) if new else None\n",
-        new="        span = None\n",
+        old="start.uncounted_of(self._config, new, boundary) if new else None",
+        new="None",
         tests=(GROUND + "test_what_was_published_without_a_new_partition_is_repaired",),
     ),
     Mutant(
