@@ -175,7 +175,7 @@ def test_what_would_be_refused_again_stays_and_the_rest_counts_once(ground: Grou
     assert copy[4] == [*HEADERS, ("streampipeline.replay-of", b"1/4")]
 
     ground.driver(job)
-    deadline = now() + 30_000
+    deadline = now() + 120_000
     while frontier(job) < copy[2] + 1_000 and now() < deadline:
         produce(ground, "refused", [value_of("other", now(), GOOD)])
         time.sleep(0.2)
