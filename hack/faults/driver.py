@@ -19,6 +19,8 @@ from streampipeline.local.view import Frame
 CALM_SECONDS = 3.0
 """All must be well for so long before it counts as well."""
 SETTLE_SECONDS = 180.0
+WARM_SECONDS = 15.0
+"""So long a worker and a driver have to start before they count as warm."""
 PROBE_SECONDS = 6.0
 """After a fault is over probes need a moment to see it."""
 
@@ -32,6 +34,7 @@ class Played:
     name: str
     right: Right
     shared: bool = False
+    warm: bool = False
     injected: int = 0
     healed: int = 0
     over: int = 0
@@ -134,10 +137,16 @@ class Driver:
         self.stack.end_stream()
 
     def _play(self, scenario: Scenario) -> Turns:
-        played = Played(scenario.name, scenario.right, scenario.shared)
+        played = Played(scenario.name, scenario.right, scenario.shared, scenario.warm)
         self.played.append(played)
+        self.stack.keep_workers(1 if scenario.warm else 0)
         yield from self._until(played, "well before it", lambda: self._well(Phase.NORMAL), SETTLE_SECONDS)
         earlier = set(self._hand_overs)
+        if scenario.warm:
+            started = time.monotonic()
+            yield from self._until(
+                played, "warm", lambda: time.monotonic() - started > WARM_SECONDS, SETTLE_SECONDS
+            )
         if scenario.on_dask:
             self.stack.control(pin=EngineName.DASK)
             yield from self._until(played, "Dask at work", lambda: self._well(Phase.FALLBACK), SETTLE_SECONDS)

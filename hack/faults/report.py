@@ -11,10 +11,13 @@ from rich.table import Table
 
 from faults.driver import Played
 from faults.scenario import Right
+from streampipeline.decide.state import TriggerKind
+from streampipeline.jobconfig import EngineName
 from streampipeline.local.outcome import WRONG
 
 LEAST = {"faults": 12, "switches": 20, "records": 200_000}
 """What a whole play holds, or it is not one."""
+UNPLANNED = (TriggerKind.LATENCY, TriggerKind.DEATH)
 Report = dict[str, Any]
 """Figures by name."""
 
@@ -34,20 +37,24 @@ def spread(values: Sequence[float]) -> Report:
 
 def figures(played: Sequence[Played]) -> Report:
     """Over all scenarios. A hand-over is one switch of engines."""
-    hand_overs = [one for scenario in played for one in scenario.hand_overs if one["completed"] is not None]
-    to_dask = [one for one in hand_overs if one["target"] == "dask-fallback"]
-    first = [(o["first_result"] - o["decided"]) / 1000 for o in to_dask if o["first_result"] is not None]
+    hand_overs = [(o, one) for one in played for o in one.hand_overs if o["completed"] is not None]
+    to_dask = [
+        ((o["first_result"] - o["decided"]) / 1000, one.warm)
+        for o, one in hand_overs
+        if o["target"] == EngineName.DASK and o["trigger"] in UNPLANNED and o["first_result"] is not None
+    ]
     usual = [one.worst_late_seconds for one in played if one.name == "quiet"]
     drills = [one.worst_late_seconds for one in played if one.name == "drill"]
     return {
-        "faults": len({one.name for one in played} - {"quiet", "drill"}),
+        "faults": len({one.name.removesuffix("-warm") for one in played} - {"quiet", "drill"}),
         "played": len(played),
         "switches": len(hand_overs),
         "seconds_until_healthy": spread([_healthy(one) for one in played if one.name != "quiet"]),
         "seconds_until_healthy_after_a_switch": spread(
             [_healthy(one) for one in played if one.right is Right.SWITCH]
         ),
-        "seconds_to_first_fallback_result": spread(first),
+        "seconds_to_first_fallback_result": spread([seconds for seconds, warm in to_dask if not warm]),
+        "seconds_to_first_fallback_result_warm": spread([seconds for seconds, warm in to_dask if warm]),
         "usual_late_seconds": max(usual, default=None),
         "drill_late_seconds": max(drills, default=None),
         "written_by_both": sum(one.twice for one in played),

@@ -82,6 +82,8 @@ class Scenario:
     """It lasts at least so long."""
     on_dask: bool = False
     """Dask has the work (pinned) when it begins, and keeps it."""
+    warm: bool = False
+    """Workers and a driver stand by when it begins; without it nothing of Dask runs in Normal."""
     check: Callable[[Moment], str] = _no_complaint
     """What is wrong at the end, when all is well again; empty: nothing."""
     shared: bool = False

@@ -85,6 +85,15 @@ class Stack(Run):
         """Ask for what a user can ask for; without any: nothing."""
         self.ground.controls = Controls(pin=pin, drill=drill, accept_loss=accept_loss)
 
+    def keep_workers(self, least: int) -> None:
+        """Change `spec.fallback.dask.workers.min`, as an edit does."""
+        fallback = self.spec.fallback
+        workers = fallback.dask.workers.model_copy(update={"min": least})
+        dask = fallback.dask.model_copy(update={"workers": workers})
+        changed = fallback.model_copy(update={"dask": dask})
+        self.spec = self.spec.model_copy(update={"fallback": changed})
+        self.ground.follow(self.spec)
+
     def set_clock(self, ahead_seconds: float) -> None:
         """Shift the clock of this process, which decides and measures; engines have their own."""
         vars(time)["time_ns"] = lambda: _time_ns() + round(ahead_seconds * 1e9)

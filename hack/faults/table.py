@@ -53,6 +53,7 @@ QUIET = Scenario("quiet", Right.WAIT, hold=40)
 SCENARIOS = (
     QUIET,
     _flag("flink-killed", FaultKind.KILL_FLINK, Right.SWITCH, seen=fallback, hold=15),
+    _flag("flink-killed-warm", FaultKind.KILL_FLINK, Right.SWITCH, seen=fallback, hold=15, warm=True),
     _flag("model-down", FaultKind.STOP_MODEL, Right.WAIT, hold=12, shared=True,
           seen=lambda m: m.condition("ModelReady", FALSE)),
     _flag("taskmanager-killed", FaultKind.KILL_TASKMANAGER, Right.SWITCH, seen=fallback),
@@ -73,6 +74,7 @@ SCENARIOS = (
              seen=deeds.restarted_on_dask),
     DRILL,
     _flag("jobmanager-killed", FaultKind.KILL_JOBMANAGER, Right.SWITCH, seen=fallback),
+    _flag("jobmanager-killed-warm", FaultKind.KILL_JOBMANAGER, Right.SWITCH, seen=fallback, warm=True),
     _flag("sink-full", FaultKind.FULL_SINK, Right.WAIT, hold=15, shared=True,
           seen=lambda m: m.condition("SinkReady", FALSE)),
     Scenario("worker-killed", Right.WAIT, inject=deeds.kill(f"{WORKER}-0"), on_dask=True, hold=5,

@@ -151,9 +151,23 @@ def test_a_play_that_was_cut_short_is_none() -> None:
 
 
 def test_figures_count_completed_switches_and_fresh_results() -> None:
-    to_dask = {"target": "dask-fallback", "decided": 1000, "first_result": 5000, "completed": 6000}
-    back = {"target": "flink", "decided": 9000, "first_result": 9500, "completed": 9900}
-    given_up = {"target": "flink", "decided": 9000, "first_result": None, "completed": None}
+    to_dask = {
+        "target": "dask-fallback",
+        "trigger": "PrimaryDown",
+        "decided": 1000,
+        "first_result": 5000,
+        "completed": 6000,
+    }
+    soon = {**to_dask, "first_result": 2000}
+    planned = {**to_dask, "trigger": "Drill", "first_result": 99_000, "completed": 99_500}
+    back = {
+        "target": "flink",
+        "trigger": "PrimaryRecovered",
+        "decided": 9000,
+        "first_result": 9500,
+        "completed": 9900,
+    }
+    given_up = {**back, "first_result": None, "completed": None}
     played = [
         Played("quiet", Right.WAIT, worst_late_seconds=1.5),
         Played(
@@ -164,10 +178,12 @@ def test_figures_count_completed_switches_and_fresh_results() -> None:
             hand_overs=[to_dask, given_up, back],
             twice=3,
         ),
-        Played("drill", Right.SWITCH, seconds_until_fresh=0, worst_late_seconds=2.0),
+        Played("x-warm", Right.SWITCH, warm=True, hand_overs=[soon]),
+        Played("drill", Right.SWITCH, seconds_until_fresh=0, worst_late_seconds=2.0, hand_overs=[planned]),
     ]
     found = figures(played)
-    assert (found["faults"], found["switches"], found["written_by_both"]) == (1, 2, 3)
+    assert (found["faults"], found["switches"], found["written_by_both"]) == (1, 4, 3)
     assert found["seconds_to_first_fallback_result"] == {"count": 1, "p50": 4.0, "p95": 4.0, "most": 4.0}
+    assert found["seconds_to_first_fallback_result_warm"]["most"] == 1.0
     assert found["seconds_until_healthy"]["most"] == 25.0
     assert (found["usual_late_seconds"], found["drill_late_seconds"]) == (1.5, 2.0)
