@@ -133,12 +133,19 @@ class Producer:
     def __init__(self, bed: Bed, namespace: str, name: str = "producer") -> None:
         self._bed, self._namespace, self._name = bed, namespace, name
 
-    def start(self, *, rate: str, seconds: float | None, recording: Path | None = None) -> None:
-        """`recording`: a file to replay, copied into the pod."""
+    def start(
+        self,
+        *,
+        rate: str,
+        seconds: float | None,
+        recording: Path | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        """`recording`: a file to replay, copied into the pod; `options`: more of the producer's own."""
         arguments = ["--bootstrap-servers=kafka:9092", "--topic=stress-topic", f"--rate={rate}"]
         if seconds is not None:
             arguments.append(f"--duration={seconds:g}")
-        command = ["python", "-m", "streampipeline.producer", *arguments]
+        command = ["python", "-m", "streampipeline.producer", *arguments, *options]
         if recording is not None:
             place = f"/tmp/{recording.name}"  # noqa: S108 - the pod's own
             run = " ".join([*command, f"--data={place}"])

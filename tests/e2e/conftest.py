@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -40,7 +40,7 @@ def namespace(bed: Bed) -> Iterator[str]:
 def running(bed: Bed) -> Callable[..., product.Producer]:
     """Starts a broker, the sample with short thresholds, and a stream, in a namespace; waits until Ready.
 
-    `meanwhile` is called when the sample was applied.
+    `meanwhile` is called when the sample was applied; `sends`: more options of the producer.
     """
     return lambda namespace, name="nurse-stress", **changes: start(bed, namespace, name, **changes)
 
@@ -59,6 +59,7 @@ def start(
     name: str,
     *,
     seconds: float = 600,
+    sends: Sequence[str] = (),
     meanwhile: Callable[[], None] = lambda: None,
     **changes: object,
 ) -> product.Producer:
@@ -67,5 +68,5 @@ def start(
     meanwhile()
     bed.kubectl("wait", "-n", namespace, f"sp/{name}", "--for=condition=Ready", "--timeout=240s")
     producer = product.Producer(bed, namespace)
-    producer.start(rate="200", seconds=seconds)
+    producer.start(rate="200", seconds=seconds, options=sends)
     return producer

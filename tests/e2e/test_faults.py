@@ -24,6 +24,22 @@ def kill(bed: Bed, namespace: str, component: str) -> None:
         bed.api.delete(kube.POD, namespace, pod["metadata"]["name"], grace_seconds=0)
 
 
+TOO_MUCH = "from distributed import Client; Client('tcp://127.0.0.1:8786').run(lambda: len(b'x' * (4 << 30)))"
+"""Asked of every worker: more than its container may have."""
+
+
+def exhaust_workers(bed: Bed, namespace: str) -> None:
+    """Every worker takes more memory than there is for it, until the kernel ends one."""
+    [scheduler] = bed.pods(namespace, NAME, "dask-scheduler")
+
+    def ended() -> bool:
+        command = ("timeout", "20", "python", "-c", TOO_MUCH)
+        bed.kubectl("exec", "-n", namespace, scheduler["metadata"]["name"], "--", *command, check=False)
+        return "OOMKilled" in json.dumps([pod["status"] for pod in bed.pods(namespace, NAME, "dask-worker")])
+
+    bed.until("the kernel has ended a worker", ended, seconds=60)
+
+
 def fresh(bed: Bed, namespace: str, since: float) -> bool:
     """Results were seen to be on time at a look after `since` (Unix seconds), in whatever phase."""
     stored = (bed.pipeline(namespace, NAME).get("status") or {}).get("state") or {}
@@ -53,8 +69,11 @@ def test_no_death_costs_or_doubles_a_result(
     # Dask is held in charge, and each of its parts is killed.
     bed.streampipeline("pin", NAME, "dask", "-n", namespace)
     bed.until("Dask is in charge", lambda: bed.phase(namespace, NAME) == "Fallback", seconds=120)
-    for component in ("dask-worker", "dask-scheduler", "dask-driver"):
-        kill(bed, namespace, component)
+    for component in ("dask-worker's memory", "dask-worker", "dask-scheduler", "dask-driver"):
+        if component == "dask-worker's memory":
+            exhaust_workers(bed, namespace)
+        else:
+            kill(bed, namespace, component)
         later = partial(fresh, bed, namespace, time.time() + 5)
         bed.until(f"results go on without the {component}", later, seconds=120)
         assert bed.phase(namespace, NAME) == "Fallback"

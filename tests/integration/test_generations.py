@@ -63,6 +63,10 @@ class Manifest:
         spec: dict[str, Any] = self._documents[1]["spec"]
         return spec
 
+    def add(self, document: dict[str, Any]) -> None:
+        """One more beside the pipeline."""
+        self._documents.append(document)
+
     def write(self) -> None:
         """Replaced in one step: a run looks at it at any time."""
         temporary = self.file.with_suffix(".new")

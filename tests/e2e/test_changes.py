@@ -1,0 +1,53 @@
+"""What a user asks of a pipeline at work: that it computes something else, refused records, windows anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from testbed import product
+from testbed.bed import Bed
+from testbed.outcome import audited, settled, state_of
+
+NAME = "nurse-stress"
+
+
+def test_a_pipeline_is_changed_and_asked_while_it_works(
+    bed: Bed, namespace: str, running: Callable[..., product.Producer]
+) -> None:
+    def answer(*arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            bed.streampipeline(*arguments, "-n", namespace, "-o", "json").stdout
+        )
+        return found
+
+    running(namespace, sends=["--poison=600"])
+    bed.until("the stream flows", lambda: settled(bed, namespace, NAME, streaming=True), seconds=90)
+    before = state_of(bed, namespace, NAME)
+    edit = [{"op": "replace", "path": "/spec/aggregates/0/decimals", "value": 2}]
+    bed.kubectl("patch", "sp", NAME, "-n", namespace, "--type=json", "-p", json.dumps(edit))
+    bed.until(
+        "the next generation has begun",
+        lambda: state_of(bed, namespace, NAME).generation == before.generation + 1,
+        seconds=60,
+    )
+    bed.until("all is well in it", lambda: settled(bed, namespace, NAME, streaming=True), seconds=90)
+    events = bed.kubectl("get", "events", "-n", namespace)
+    assert "GenerationStarted" in events
+    after = state_of(bed, namespace, NAME)
+    assert [each.definition.aggregates[0].decimals for each in after.generations] == [6, 2]
+    assert len({each.model_version for each in after.generations}) == 1
+
+    listed = answer("dlq", "list", NAME)
+    assert set(listed["reasons"]) == {"Undecodable"}
+    assert all("value" not in letter for letter in listed["letters"]), "contents only when asked for"
+    replayed = bed.streampipeline("dlq", "replay", NAME, "--dry-run", "-n", namespace, check=False)
+    assert replayed.returncode == 1, "no schema was changed: they would be refused again"
+
+    done = answer("backfill", NAME, "--from", "60s", "--to", "30s")
+    assert "recomputed" in done["said"], done
+
+    audit = audited(bed, namespace, NAME)
+    assert (audit["lost"], audit["doubled"], audit["differing"]) == (0, 0, 0), json.dumps(audit)
+    assert audit["dead_lettered"] >= listed["total"] > 0

@@ -1,0 +1,88 @@
+"""A run whose token may write points and not make tokens: no fence, and yet every result once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.integration.test_generations import Manifest
+from tests.integration.test_influxdb_sink import Influx
+from tests.integration.test_influxdb_sink import server as influx  # noqa: F401 - a fixture
+from tests.integration.test_run import assert_exact, environment, of
+
+from streampipeline.decide import State
+from streampipeline.decide.state import ConditionStatus
+from streampipeline.sinks.influxdb_client import InfluxDbClient
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+
+
+def users_token(influx: Influx) -> str:  # noqa: F811 - the fixture's
+    """May read and write points of the bucket, nothing else."""
+    with InfluxDbClient(influx.endpoint, (influx.folder / "admin-token").read_text()) as client:
+        name = {"name": influx.endpoint.bucket}
+        bucket = client.request("GET", "/api/v2/buckets", params=name)["buckets"][0]
+        resource = {"type": "buckets", "id": bucket["id"], "orgID": bucket["orgID"]}
+        permissions = [{"action": action, "resource": resource} for action in ("read", "write")]
+        body = {"orgID": bucket["orgID"], "permissions": permissions}
+        return str(client.request("POST", "/api/v2/authorizations", json=body)["token"])
+
+
+def test_without_rights_to_make_tokens_a_run_is_unfenced_and_exact(
+    influx: Influx,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Flink is killed and comes back; then the aggregates are edited: a generation more."""
+    place = influx.bucket("nurse_stress")
+    manifest = Manifest(tmp_path)
+    sink = manifest.spec["sinks"][0]["influxdb"]
+    del sink["managed"]
+    sink["external"] = {
+        "url": place.endpoint.url,
+        "org": place.endpoint.org,
+        "tokenSecretRef": {"name": "influx", "key": "token"},
+    }
+    sink["bucket"] = place.endpoint.bucket
+    manifest.add({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "influx"},
+                  "stringData": {"token": users_token(place)}})  # fmt: skip
+    manifest.write()
+    run = subprocess.Popen(
+        [
+            sys.executable, "-m", "streampipeline.cli", "run", str(manifest.file), "--json",
+            "--workdir", str(tmp_path / "work"), "--report", str(tmp_path / "report.json"),
+            "--duration", "75", "--fault", "kill-flink@14s+8s",
+        ],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+    assert run.stdout is not None
+    phases: list[str] = []
+    try:
+        for line in run.stdout:
+            phase = json.loads(line).get("phase")
+            if phase and phases[-1:] != [phase]:
+                phases.append(phase)
+                if phases[-2:] == ["Resuming", "Normal"]:
+                    manifest.spec["aggregates"][0]["decimals"] = 2
+                    manifest.write()
+        code = run.wait(20)
+    finally:
+        run.kill()
+        run.wait()
+        run.stdout.close()
+    assert code == 0
+    assert not of(tmp_path / "work"), "the run left processes behind"
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert_exact(report)
+    assert phases[:6] == ["Startup", "Normal", "Triggering", "Fallback", "Resuming", "Normal"]
+    assert set(report["by_generation"]) == {"1", "2"}
+    assert report["by_source"]["dask-fallback"] > 0
+    stored = json.loads((tmp_path / "work" / "state.json").read_text())["state"]
+    fenced = State.model_validate(stored).condition("Fenced")
+    assert fenced is not None
+    assert (fenced.status, fenced.reason) == (ConditionStatus.FALSE, "NoTokens")
