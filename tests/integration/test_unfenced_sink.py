@@ -15,7 +15,7 @@ from tests.integration.test_run import assert_exact, environment, of
 
 from streampipeline.decide import State
 from streampipeline.decide.state import ConditionStatus
-from streampipeline.sinks.influxdb_client import InfluxDbClient
+from streampipeline.sinks.influxdb_http import InfluxDbClient
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 
