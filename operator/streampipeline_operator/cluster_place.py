@@ -29,6 +29,7 @@ from streampipeline_operator.names import (
     REPAIR,
     TASKMANAGER,
 )
+from streampipeline_operator.nudges import Nudges
 from streampipeline_operator.watch import Watches
 
 log = structlog.get_logger()
@@ -64,6 +65,9 @@ class ClusterPlace:
         self._zero_since: float | None = None
         self._missing_told = False
         self._given: dict[str, str] = {}
+        self._flink_files = ""
+        """Digest of what Flink's pods were told to look at last."""
+        self._nudges = Nudges(self._look_again)
         host = self._names.host
         self._jobmanager = JobManager(f"http://{host(self._names.jobmanager)}:{flink.REST}")
         self._gateway = SqlGateway(f"http://{host(self._names.gateway)}:{flink.GATEWAY}")
@@ -217,11 +221,9 @@ class ClusterPlace:
         """See `place.Place`."""
         digest = self._jobs.publish()
         if engine is EngineName.FLINK:
-            # Without this a kubelet looks at its Secrets about once a minute.
-            changes = {"metadata": {"annotations": {FILES_ANNOTATION: digest}}}
-            for pod in (*self._pods(JOBMANAGER), *self._pods(TASKMANAGER)):
-                if _alive(pod):
-                    self._api.merge(kube.POD, self._pipeline.namespace, pod["metadata"]["name"], changes)
+            self._flink_files = digest
+            for name in self._names_of(JOBMANAGER, TASKMANAGER):
+                self._look_again(name, digest)
 
     def withdraw(self, engine: EngineName, epoch: int) -> None:
         """See `place.Place`."""
@@ -264,6 +266,34 @@ class ClusterPlace:
             )
         else:
             raise RuntimeError("the driver that stands by has just changed")
+
+    def hurry(self) -> None:
+        """Let pods see the files that were delivered to them. To be called often. Raises ApiException."""
+        drivers = {
+            pod["metadata"]["name"]: pod["metadata"]["labels"][EPOCH_LABEL]
+            for pod in self._pods(DASK_DRIVER)
+            if pod["metadata"]["labels"].get(EPOCH_LABEL) and _alive(pod) and not _ready(pod)
+        }
+        repairs = dict.fromkeys(self._names_of(REPAIR), REPAIR)
+        flink = self._names_of(JOBMANAGER, TASKMANAGER) if self._flink_files else []
+        self._nudges.follow({**drivers, **repairs, **dict.fromkeys(flink, self._flink_files)})
+
+    def _names_of(self, *components: str) -> list[str]:
+        return [
+            pod["metadata"]["name"]
+            for component in components
+            for pod in self._pods(component)
+            if _alive(pod)
+        ]
+
+    def _look_again(self, pod: str, value: str) -> None:
+        """A pod that has changed is looked at by its kubelet, and its mounts are refreshed."""
+        changes = {"metadata": {"annotations": {FILES_ANNOTATION: value}}}
+        try:
+            self._api.merge(kube.POD, self._pipeline.namespace, pod, changes)
+        except kube.ApiException as error:
+            if error.status != 404:
+                raise
 
     def stop_driver(self, epoch: int) -> None:
         """See `place.Place`: the pod goes, and with it the driver is absent."""

@@ -116,13 +116,14 @@ class Stage:
             self.ground.follow(pipeline.spec)
 
     def apply(self, actions: tuple[act.Action, ...]) -> None:
-        """Carry out in the background what can be by now."""
+        """Carry out in the background what can be by now. Raises ApiException."""
         for action in actions:
             # Without a ground too: a suspended pipeline's pods go.
             if isinstance(action, act.EnsureFlinkCluster):
                 self.place.flink_cluster(action.up)
         if self._executor is not None:
             self._executor.apply(actions)
+        self.place.hurry()
 
     def ensure_secrets(self) -> list[str]:
         """Put our Secrets back when they were removed; names those that were. Raises ApiException."""

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.support.kube_double import NAMESPACE, KubeDouble, StoreWatches, pipel
 from streampipeline.decide.observed import Health, JobState
 from streampipeline.jobconfig import EngineName
 from streampipeline.sinks.base import write_secret
-from streampipeline_operator import cluster_place, kube
+from streampipeline_operator import cluster_place, kube, nudges
 from streampipeline_operator.cluster_place import ClusterPlace
 from streampipeline_operator.job_files import EPOCHS_KEPT, JobsSecret
 from streampipeline_operator.kube import Object
@@ -273,6 +274,47 @@ def test_files_reach_flink_in_a_secret_and_its_pods_are_told_to_look(scene: Scen
     write_secret(scene.place.files.token(EngineName.FLINK, 7), "other")
     scene.place.deliver(EngineName.FLINK, 7)
     assert scene.pods()["running"]["metadata"]["annotations"][FILES_ANNOTATION] != digest
+
+
+def test_pods_are_told_to_look_again_until_they_have_seen(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kubelet's view of the Secret may be behind its view of the pod."""
+    now = 100.0
+    monkeypatch.setattr(nudges, "time", SimpleNamespace(monotonic=lambda: now))
+    scene.pod(DASK_DRIVER, "standby", STARTING)
+    scene.pod(DASK_DRIVER, "driver", STARTING, epoch=7)
+    scene.pod(DASK_DRIVER, "at-work", READY, epoch=6)
+    scene.pod(TASKMANAGER, "flink", READY)
+
+    def told() -> dict[str, str | None]:
+        return {
+            name: pod["metadata"].get("annotations", {}).get(FILES_ANNOTATION)
+            for name, pod in scene.pods().items()
+        }
+
+    scene.place.hurry()
+    assert set(told().values()) == {None}, "whoever delivers changes a pod first"
+    now += 1
+    scene.place.hurry()
+    assert told() == {"standby": None, "driver": "7/1", "at-work": None, "flink": None}
+    scene.place.hurry()
+    assert told()["driver"] == "7/1"
+
+    scene.place.deliver(EngineName.FLINK, 8)
+    digest = told()["flink"]
+    for _ in range(100):
+        now += 1
+        scene.place.hurry()
+    assert told() == {"standby": None, "driver": "7/6", "at-work": None, "flink": f"{digest}/6"}
+    scene.place.deliver(EngineName.FLINK, 8)
+    write_secret(scene.place.files.token(EngineName.FLINK, 8), "abc")
+    scene.place.deliver(EngineName.FLINK, 8)
+    scene.place.hurry()
+    now += 1
+    scene.place.hurry()
+    assert str(told()["flink"]).endswith("/1"), "other files are waited for anew"
+    assert told()["flink"] != f"{digest}/1"
 
 
 def test_only_the_newest_epochs_are_kept_and_a_new_operator_finds_them(scene: Scene, tmp_path: Path) -> None:
