@@ -79,6 +79,8 @@ SCENARIOS = (
           seen=lambda m: m.condition("SinkReady", FALSE)),
     Scenario("worker-killed", Right.WAIT, inject=deeds.kill(f"{WORKER}-0"), on_dask=True, hold=5,
              seen=deeds.worker_is_back),
+    Scenario("all-workers-killed", Right.WAIT, inject=deeds.kill(f"{WORKER}-"), on_dask=True, hold=5,
+             seen=deeds.worker_is_back),
     Scenario(
         "token-revoked",
         Right.SWITCH,

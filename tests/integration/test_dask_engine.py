@@ -238,6 +238,31 @@ def test_a_killed_worker_costs_nothing(ground: Ground) -> None:
     assert differences(ground.points(pipeline), final) == []
 
 
+def test_the_work_of_workers_that_all_died_is_done_by_those_that_come_after(ground: Ground) -> None:
+    """As when a node goes: a task must not be tied to one that will never come back."""
+    pipeline = ground.pipeline("all-die", TimestampType.CREATE_TIME, timestampDisorderSeconds=0)
+    last_t = produce_backlog(ground, "all-die", random.Random(4), 4_000)
+    victims = [name for name in ground.processes.names("worker-") if ground.processes.alive(name)]
+    for victim in victims:
+        ground.processes.signal(victim, signal.SIGSTOP)
+    ground.driver(ground.first_job(pipeline, origin(pipeline)))
+    client: Any
+    with Client(ground.scheduler, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        await_("each has its share", lambda: all(client.processing().values()))
+        for victim in victims:
+            ground.processes.stop(victim, grace_seconds=0)
+        await_("they are missed", lambda: not client.nthreads())
+    for _ in victims:
+        ground.start_worker()
+    await_("all is published", lambda: reached(pipeline, last_t - 3_000))
+    assert ground.stop() == 0
+    ended = frontier(pipeline)
+    assert ended is not None
+    truth = recompute(ground.read("all-die", 4), pipeline)
+    closed = {at: window for at, window in truth.on_time.items() if at[1] + 1000 <= ended}
+    assert differences(engine_points(ground, pipeline), closed) == []
+
+
 def test_a_fenced_driver_ends_with_3(ground: Ground) -> None:
     pipeline = ground.pipeline("fenced", TimestampType.CREATE_TIME)
     produce_backlog(ground, "fenced", random.Random(3), 3_000)

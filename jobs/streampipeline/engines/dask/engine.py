@@ -160,26 +160,26 @@ class Engine:
     def _submit(self) -> None:
         look = until_available(self._look, KafkaException, self._stop.is_set)
         dask = self._config.spec.fallback.dask
-        workers = sorted(self._client.nthreads())
-        shares = plan(self._planned, look.stable, workers=len(workers), batch_records=dask.batch_records)
+        workers = len(self._client.nthreads())
+        shares = plan(self._planned, look.stable, workers=workers, batch_records=dask.batch_records)
         self._planned = positions_after(self._planned, shares)
         behind = any(look.stable[partition] > end for partition, end in self._planned.items())
-        futures = [self._task(share, workers) for share in shares]
+        futures = [self._task(share) for share in shares]
         self._waves.append(_Wave(look, shares, futures, dict(self._planned), behind))
         self._next_look = look.at + dask.batch_seconds
         if not workers:
             log.warning("dask.no_workers")
 
-    def _task(self, share: Share, workers: list[str]) -> Any:
+    def _task(self, share: Share) -> Any:
         self._tasks += 1
+        # Not tied to a worker, not even loosely: when all die at once, the scheduler never gives what was
+        # tied to one of them to those that come after.
         return self._client.submit(
             tasks.read_and_aggregate,
             self._config_text,
             share.ranges,
             self._settled,
             key=f"read-{self._run}-{self._tasks}",
-            workers=[workers[share.slot % len(workers)]] if workers else None,
-            allow_other_workers=True,
         )
 
     def _result(self, wave: _Wave, index: int) -> tasks.Result:
@@ -188,7 +188,7 @@ class Engine:
             if future.status == "cancelled":
                 # The scheduler was out of reach for a while, and forgot the task: it is pure, so once more.
                 log.warning("dask.task_forgotten")
-                wave.futures[index] = self._task(wave.shares[index], sorted(self._client.nthreads()))
+                wave.futures[index] = self._task(wave.shares[index])
             elif not future.done():
                 # Not with a short time-out of `result`: it would cut off a transfer that is under way.
                 self._stop.wait(RESULT_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Which offsets are read next, and by whom. Pure."""
+"""Which offsets are read next, in which shares. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ CATCH_UP_FACTOR = 4
 class Share:
     """What one task reads: at most one range of a partition."""
 
-    slot: int
-    """Index of the worker that should read it, which is the one that read these partitions before."""
     ranges: tuple[Range, ...]
 
     @property
@@ -49,7 +47,7 @@ def plan(
     slots: dict[int, list[Range]] = {}
     for each in ranges:
         slots.setdefault(order[each.partition] % workers, []).append(each)
-    return [Share(slot, tuple(mine)) for slot, mine in sorted(slots.items())]
+    return [Share(tuple(mine)) for _, mine in sorted(slots.items())]
 
 
 def _split(ranges: Sequence[Range], workers: int) -> list[Share]:
@@ -59,7 +57,7 @@ def _split(ranges: Sequence[Range], workers: int) -> list[Share]:
         parts = max(1, min(-(-workers // len(ranges)), len(each) // SMALLEST_SPLIT))
         cuts = [each.start + len(each) * index // parts for index in range(parts + 1)]
         pieces += [Range(each.partition, start, end) for start, end in pairwise(cuts)]
-    return [Share(index % workers, (piece,)) for index, piece in enumerate(pieces)]
+    return [Share((piece,)) for piece in pieces]
 
 
 def positions_after(positions: Mapping[int, int], shares: Sequence[Share]) -> dict[int, int]:
