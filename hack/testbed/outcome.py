@@ -144,6 +144,14 @@ LIVE_MS = 15_000
 """While records come, the newest closable windows are always on their way."""
 
 
+def fresh(bed: Bed, namespace: str, name: str, *, since: float) -> bool:
+    """Results of windows that end after `since` (Unix seconds) are there, and on time, in whatever phase."""
+    status = bed.pipeline(namespace, name).get("status") or {}
+    latency = status.get("state", {}).get("observed", {}).get("latencyMs")
+    later = (status.get("frontier") or 0) > since * 1000
+    return bool(later and latency is not None and latency <= LIVE_MS)
+
+
 def settled(bed: Bed, namespace: str, name: str, *, streaming: bool = False) -> bool:
     """Normal, nothing to repair, nothing of Dask left; all closable windows in the sink, or nearly so."""
     pipeline = bed.pipeline(namespace, name)

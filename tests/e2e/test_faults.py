@@ -10,10 +10,9 @@ from functools import partial
 from streampipeline_operator import kube
 from testbed import product
 from testbed.bed import Bed
-from testbed.outcome import audited, settled, state_of
+from testbed.outcome import audited, fresh, settled, state_of
 
 NAME = "nurse-stress"
-FRESH_MS = 15_000
 
 
 def kill(bed: Bed, namespace: str, component: str) -> None:
@@ -40,14 +39,6 @@ def exhaust_workers(bed: Bed, namespace: str) -> None:
     bed.until("the kernel has ended a worker", ended, seconds=60)
 
 
-def fresh(bed: Bed, namespace: str, since: float) -> bool:
-    """Results of windows that end after `since` (Unix seconds) are there, and on time, in whatever phase."""
-    status = bed.pipeline(namespace, NAME).get("status") or {}
-    latency = status.get("state", {}).get("observed", {}).get("latencyMs")
-    later = (status.get("frontier") or 0) > since * 1000
-    return bool(later and latency is not None and latency <= FRESH_MS)
-
-
 def told(bed: Bed, namespace: str, condition: str, status: str) -> bool:
     """Whether the condition has that status."""
     return bed.condition(namespace, NAME, condition).get("status") == status
@@ -63,7 +54,7 @@ def test_no_death_costs_or_doubles_a_result(
         for status, seconds in (("False", 30), ("True", 90)):
             expected = partial(told, bed, namespace, condition, status)
             bed.until(f"{condition} is {status}", expected, seconds=seconds, every=0.2)
-        bed.until("results are on time", partial(fresh, bed, namespace, time.time()), seconds=90)
+        bed.until("results are on time", partial(fresh, bed, namespace, NAME, since=time.time()), seconds=90)
     state = state_of(bed, namespace, NAME)
     assert (bed.phase(namespace, NAME), state.epoch, state.hand_overs) == ("Normal", epoch, ())
 
@@ -75,7 +66,7 @@ def test_no_death_costs_or_doubles_a_result(
             exhaust_workers(bed, namespace)
         else:
             kill(bed, namespace, component)
-        later = partial(fresh, bed, namespace, time.time())
+        later = partial(fresh, bed, namespace, NAME, since=time.time())
         bed.until(f"results go on without the {component}", later, seconds=120)
         assert bed.phase(namespace, NAME) == "Fallback"
     bed.streampipeline("pin", NAME, "none", "-n", namespace)
