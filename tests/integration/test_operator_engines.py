@@ -43,6 +43,7 @@ from streampipeline_operator.names import (
     DASK_SCHEDULER,
     DASK_WORKER,
     EPOCH_LABEL,
+    FILES_ANNOTATION,
     JOBS_DIRECTORY,
     Names,
 )
@@ -240,6 +241,11 @@ def story(tenant: Tenant, replicas: Operators, influx: Influx, kafka: KafkaProce
         assert token.strip() not in log
 
 
+def looked_at(pod: Object) -> str:
+    """Of which files its kubelet was told last."""
+    return str(pod["metadata"]["annotations"][FILES_ANNOTATION])
+
+
 def taken_over(tenant: Tenant, nodes: Nodes, influx: Influx) -> int:  # noqa: F811
     """From nothing to Fallback. Returns the epoch."""
     for kind in ("Source", "Sink"):
@@ -268,6 +274,7 @@ def taken_over(tenant: Tenant, nodes: Nodes, influx: Influx) -> int:  # noqa: F8
     assert told.token not in told.text
     assert writes(influx, "stress", told.token) == 204
     assert tenant.decisions(NAME)["phase"] == "Triggering", "a driver that only starts does not publish"
+    eventually("it is told to look again", lambda: looked_at(nodes.drivers(epoch)[0]).startswith(f"{epoch}/"))
 
     nodes.start(driver, ready=True)
     tenant.await_condition(NAME, "FallbackActive", "True", "DaskActive")
