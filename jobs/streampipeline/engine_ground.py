@@ -146,6 +146,8 @@ class EngineGround:
                 self._run_engine(assignment, generation)
             case act.StopEngine(engine=engine, epoch=epoch):
                 self._stop_engine(engine, epoch)
+            case act.EndDoubles(epoch=epoch):
+                self._end_doubles(epoch)
             case act.Revoke(engine=engine, epoch=epoch):
                 self._revoke(engine, epoch)
             case act.RewindRepairs(number=number, offset=offset):
@@ -307,9 +309,7 @@ class EngineGround:
                 self._place.start_driver(epoch)
             return
         name = sql.name_of_job(self._config.uid, epoch)
-        jobs = [job for job in self._place.jobmanager.jobs() if job.name == name]
-        if jobs:
-            self._end_doubles(jobs)
+        if any(job.name == name for job in self._place.jobmanager.jobs()):
             return
         config = self._prepare_job(assignment, generation)
         file = self._place.files.seen(self._place.files.config(EngineName.FLINK, epoch))
@@ -317,24 +317,25 @@ class EngineGround:
         job_id = self._place.gateway.submit(sql.session_properties(config), sql.statements(config, file))
         log.info("flink.submitted", epoch=epoch, job=job_id, seconds=round(time.monotonic() - started, 1))
 
-    def _end_doubles(self, jobs: list[Job]) -> None:
-        """Of one epoch the newest job stays, which is the one that probes tell of.
-
-        A submission can be carried out late: by a ground that was frozen, and replaced meanwhile.
-        """
-        live = sorted((job for job in jobs if job.state not in ENDED), key=lambda job: job.start_ms)
-        for double in live[:-1]:
+    def _end_doubles(self, epoch: int) -> None:
+        """The newest job stays, which is the one that probes tell of."""
+        live = self._jobs_alive(epoch)
+        for double in sorted(live, key=lambda job: job.start_ms)[:-1]:
             log.warning("flink.double_cancelled", name=double.name, job=double.id)
             self._place.jobmanager.cancel(double.id)
+
+    def _jobs_alive(self, epoch: int) -> list[Job]:
+        """Flink jobs of an epoch that have not ended."""
+        name = sql.name_of_job(self._config.uid, epoch)
+        jobs = self._place.jobmanager.jobs()
+        return [job for job in jobs if job.name == name and job.state not in ENDED]
 
     def _stop_engine(self, engine: EngineName, epoch: int) -> None:
         if engine is EngineName.DASK:
             self._place.stop_driver(epoch)
             return
-        name = sql.name_of_job(self._config.uid, epoch)
-        for job in self._place.jobmanager.jobs():
-            if job.name == name and job.state not in ENDED:
-                self._place.jobmanager.cancel(job.id)
+        for job in self._jobs_alive(epoch):
+            self._place.jobmanager.cancel(job.id)
 
     def _revoke(self, engine: EngineName, epoch: int) -> None:
         writer = Writer(engine=engine, epoch=epoch)

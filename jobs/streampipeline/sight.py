@@ -164,7 +164,8 @@ class Sight:
         epochs = {int(job.name.removeprefix(prefix)) for job in seen.jobs if job.name.startswith(prefix)}
         jobs = []
         for epoch in sorted(epochs):
-            job = seen.job(f"{prefix}{epoch}")
+            name = f"{prefix}{epoch}"
+            job = seen.job(name)
             assert job is not None
             jobs.append(
                 Job(
@@ -172,6 +173,7 @@ class Sight:
                     epoch=epoch,
                     state=_FLINK_STATES.get(job.state, JobState.FAILING),
                     failure=seen.failures.get(job.id, ""),
+                    doubles=max(0, seen.alive(name) - 1),
                     latency_ms=_own_latency(EngineName.FLINK, epoch, look, state),
                 )
             )

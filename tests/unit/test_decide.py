@@ -22,6 +22,7 @@ from streampipeline.decide import (
 )
 from streampipeline.decide.actions import (
     Action,
+    EndDoubles,
     EnsureFlinkCluster,
     FixOrigin,
     PlanStart,
@@ -536,6 +537,16 @@ def test_a_slow_flink_is_kept_until_dask_runs() -> None:
     pipeline.see(jobs=(job(FLINK, 1), job(DASK, pipeline.state.epoch)))
     assert pipeline.phase() is Phase.FALLBACK
     assert pipeline.asked(StopEngine) == [StopEngine(engine=FLINK, epoch=1)]
+
+
+def test_of_several_flink_jobs_of_the_live_epoch_all_but_one_are_ended() -> None:
+    pipeline = in_normal()
+    assert not pipeline.asked(EndDoubles)
+    double = job(FLINK, 1).model_copy(update={"doubles": 1})
+    pipeline.see(jobs=(double, job(FLINK, 0, JobState.FINISHED)))
+    assert pipeline.asked(EndDoubles) == [EndDoubles(epoch=1)]
+    assert not pipeline.asked(RunEngine), "it has published: it is never submitted again"
+    assert pipeline.phase() is Phase.NORMAL
 
 
 def test_a_plan_for_another_epoch_is_ignored() -> None:

@@ -43,6 +43,12 @@ class StopEngine(Model):
     epoch: int
 
 
+class EndDoubles(Model):
+    """Of several Flink jobs of one epoch cancel all but the newest, without draining."""
+
+    epoch: int
+
+
 class Revoke(Model):
     """Revoke the write token; end what the engine left open (transactions). Reported in `Observed.fenced`."""
 
@@ -83,6 +89,7 @@ Action = (
     | PlanStart
     | RunEngine
     | StopEngine
+    | EndDoubles
     | Revoke
     | RewindRepairs
     | Repair

@@ -89,7 +89,11 @@ def _starts(observed: Observed, state: State, spec: StreamPipelineSpec) -> list[
 
 
 def _stops(observed: Observed, state: State) -> list[act.Action]:
-    asked: list[act.Action] = []
+    asked: list[act.Action] = [
+        act.EndDoubles(epoch=job.epoch)
+        for job in observed.jobs
+        if job.doubles and state.flink is not None and job.epoch == state.flink.assignment.epoch
+    ]
     for retiring in state.retiring:
         engine, epoch = retiring.assignment.engine, retiring.assignment.epoch
         if not observed.stopped(engine, epoch):

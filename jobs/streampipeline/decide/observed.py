@@ -51,6 +51,8 @@ class Job(Model):
     epoch: int
     state: JobState
     failure: str = ""
+    doubles: int = 0
+    """More jobs of the same epoch that have not ended: a submission was carried out late."""
     latency_ms: int | None = None
     """Latency seen from this job's own frontier (its boundary while it has none). None: unknown."""
 

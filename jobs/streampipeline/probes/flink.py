@@ -22,6 +22,10 @@ class FlinkReading:
         live = [job for job in named if job.state not in ENDED]
         return next(iter(live or named), None)
 
+    def alive(self, name: str) -> int:
+        """How many jobs of that name have not ended."""
+        return sum(job.name == name and job.state not in ENDED for job in self.jobs)
+
 
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 
