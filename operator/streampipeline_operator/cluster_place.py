@@ -37,6 +37,8 @@ log = structlog.get_logger()
 API_FRESH_SECONDS = 20.0
 """The API server answers, at the least, each renewal of the Lease."""
 FAILURE_LENGTH = 300
+ENDED_KEPT = 1
+"""Drivers that ended by themselves and are kept while Dask is there: their logs tell why."""
 REMAINS_SECONDS = 15.0
 """What Dask's operator has not removed by then is removed for it."""
 
@@ -142,7 +144,11 @@ class ClusterPlace:
         elif found["spec"]["worker"].get("replicas") != workers:
             changes = {"spec": {"worker": {"replicas": workers}}}
             self._api.merge(kube.DASK_CLUSTER, self._pipeline.namespace, self._names.dask, changes)
-        if not any(_alive(pod) for pod in self._pods(DASK_DRIVER)):
+        drivers = self._pods(DASK_DRIVER)
+        ended = [pod for pod in drivers if not _alive(pod)]
+        for pod in sorted(ended, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))[:-ENDED_KEPT]:
+            self._delete_pod(pod, grace_seconds=0)
+        if len(ended) == len(drivers):
             self._create_once(dask.driver(self._pipeline, self._new_name(DASK_DRIVER), None))
 
     def _make_cluster(self, workers: int) -> None:

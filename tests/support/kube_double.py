@@ -62,6 +62,7 @@ class KubeDouble(Kube):
         return self._touched(stored)
 
     def _touched(self, body: Object) -> Object:
+        body["metadata"].setdefault("creationTimestamp", "2026-11-22T10:00:00Z")
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         return body
 

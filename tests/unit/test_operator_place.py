@@ -135,6 +135,15 @@ def test_a_standby_that_ended_is_followed_by_another(scene: Scene) -> None:
     assert len(scene.pods()) == 2
 
 
+def test_of_drivers_that_ended_the_newest_is_kept(scene: Scene) -> None:
+    for epoch in range(6, 9):
+        made = {"creationTimestamp": f"2026-11-22T10:00:0{epoch}Z"}
+        scene.pod(DASK_DRIVER, f"ended-{epoch}", {"phase": "Failed"}, epoch=epoch, **made)
+    scene.pod(DASK_DRIVER, "at-work", READY, epoch=9)
+    scene.place.scale_dask(2)
+    assert set(scene.pods()) == {"ended-8", "at-work"}
+
+
 def test_a_pod_is_made_once_though_no_watch_tells_of_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
