@@ -13,6 +13,8 @@ from tests.support.dask_ground import FIELDS, Ground, await_, value_of
 from tests.support.flink_ground import flink_cluster, submit
 
 from streampipeline.api.spec import Aggregate, Function, Sliding, Window
+from streampipeline.deadletters import DeadLetter
+from streampipeline.dlq.letters import Selection, letters
 from streampipeline.jobconfig import EngineName, PipelineConfig, TimestampType
 from streampipeline.progress import ProgressReader
 from streampipeline.start import origin
@@ -54,19 +56,30 @@ def produce(ground: Ground, topic: str, begin: int) -> None:
         # Exactly on time, exactly late, exactly too late, exactly too far ahead, and around.
         age = rng.choice([0, 1, 40, 999, 1000, 1001, 2500, -1, -500, 59_999, 60_000, 60_001, -5000, -5001])
         values = [rng.choice([rng.gauss(0, 50), 0.0, -0.0, 1e-7, -2.5e-6, 8.7e6]) for _ in FIELDS]
-        value = value_of(key, t - age, values)
+        value: bytes | None = value_of(key, t - age, values)
         match step % 60:
             case 11:
-                value = value[: rng.randrange(len(value))]
+                value = value_of(key, t, values)[: rng.randrange(50)]
             case 12:
-                value += b"\0"
+                value = value_of(key, t, values) + b"\0"
             case 13:
                 value = value_of("", t, values)
             case 14:
                 value = value_of(key, t, [*values[:5], float("nan")])
             case 15:
                 value = value_of(key, t, [1e7, *values[1:]])
-        producer.produce(topic, key=key.encode(), value=value, partition=partition, timestamp=t)
+            case 16 | 17 | 18 | 19:
+                value = None
+        # One name twice, one without a value: no map holds them.
+        headers: list[tuple[str, str | bytes | None]] = [("b", b"1"), ("a", None), ("b", str(step).encode())]
+        producer.produce(
+            topic,
+            key=key.encode() if step % 7 else None,
+            value=value,
+            partition=partition,
+            timestamp=t,
+            headers=headers[: step % 4],
+        )
     for partition in range(4):
         # Closes what was still open. Its own window stays open.
         last = value_of("closer", begin + SECONDS * 1000 + 60_000, [1.0] * 6)
@@ -116,6 +129,12 @@ def compared(
     }
 
 
+def dead_letters(pipeline: PipelineConfig, until: int) -> dict[tuple[int, int], DeadLetter]:
+    """Of records before `until`: those behind it may not be flushed yet."""
+    found = letters(pipeline, Selection())
+    return {(letter.partition, letter.offset): letter for letter in found if letter.t < until}
+
+
 def test_flink_dask_repair_and_audit_agree_to_the_bit(ground: Ground) -> None:
     topic = "agree"
     begin = (time.time_ns() // 1_000_000_000 - 600) * 1000
@@ -142,6 +161,14 @@ def test_flink_dask_repair_and_audit_agree_to_the_bit(ground: Ground) -> None:
     from_dask = compared(ground.points(dask_pipeline), until)
     assert len(from_flink) > 12 * SECONDS / 2 * 0.8
     assert from_flink == from_dask
+
+    refused = dead_letters(flink_pipeline, until)
+    assert refused == dead_letters(dask_pipeline, until)
+    assert {letter.reason for letter in refused.values()} == {
+        "Undecodable", "EmptyKey", "NotANumber", "OutOfRange", "TooLate", "TooFarInFuture",
+    }  # fmt: skip
+    assert {len(letter.headers) for letter in refused.values()} == {0, 1, 2, 3}
+    assert {letter.key is None for letter in refused.values()} == {True, False}
 
     for pipeline, job in ((flink_pipeline, flink_job), (dask_pipeline, dask_job)):
         repair = job.model_copy(

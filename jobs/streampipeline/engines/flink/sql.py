@@ -76,6 +76,8 @@ def source_table(config: JobConfig) -> str:
             "properties.group.id": config.group(EngineName.FLINK),
             "properties.isolation.level": "read_committed",
             "properties.client.id": f"streampipeline-{config.uid}-flink",
+            # The connector's map of headers keeps neither order nor repeated names nor missing values.
+            "properties.interceptor.classes": "io.streampipeline.headers.Fold",
             "scan.startup.mode": "specific-offsets",
             "scan.startup.specific-offsets": offsets,
             # A changed partition set starts a new epoch with offsets for every partition.
@@ -238,6 +240,7 @@ def dead_letters_table(config: JobConfig) -> str:
         {
             **_connection(config),
             "topic": config.spec.dead_letter.topic,
+            "properties.interceptor.classes": "io.streampipeline.headers.Unfold",
             "key.format": "raw",
             "key.fields": "record_key",
             "value.fields-include": "EXCEPT_KEY",
