@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.support.dask_ground import REPOSITORY
+from tests.support.repair_watch import RepairWatch
 
 from streampipeline.local.processes import MARKER
 
@@ -117,20 +118,24 @@ def test_dask_takes_over_from_a_killed_flink_and_hands_back(tmp_path: Path) -> N
 
 def test_bad_records_and_the_loss_of_what_both_engines_need_switch_and_lose_nothing(tmp_path: Path) -> None:
     """InfluxDB as the sink; the model, the sink and the broker are away in turn, a partition wakes."""
-    report = run(
-        tmp_path,
-        "--duration=60",
-        "--fault=stop-model@10s+6s",
-        "--fault=stop-sink@26s+6s",
-        "--fault=stop-kafka@43s+5s",
-        "--producer=--poison=40",
-        "--producer=--late=25",
-        "--producer=--late-seconds=6",
-        "--producer=--silent-partition=1:6:24",
-    )
+    with RepairWatch(tmp_path / "work") as watch:
+        report = run(
+            tmp_path,
+            "--duration=60",
+            "--fault=stop-model@10s+6s",
+            "--fault=stop-sink@26s+6s",
+            "--fault=stop-kafka@43s+5s",
+            "--producer=--poison=40",
+            "--producer=--late=25",
+            "--producer=--late-seconds=6",
+            "--producer=--silent-partition=1:6:24",
+        )
     assert_exact(report)
     assert report["dead_lettered"] == 40
     assert report["by_source"]["repair"] > 0, "late and unscored windows are repaired"
+    assert len(watch.seconds) >= 25
+    print(f"repaired {max(watch.seconds):.1f} s after it could be, at most")
+    assert max(watch.seconds) < 60
     assert phases(report) == ["Startup", "Normal"], "what both engines need does not switch"
 
 
