@@ -97,8 +97,8 @@ SCENARIOS = (
         shared=True,
         seen=lambda m: m.condition("ModelReady", FALSE),
     ),
-    Scenario("scheduler-killed", Right.RESTART, inject=deeds.kill(SCHEDULER), on_dask=True,
-             seen=deeds.restarted_on_dask),
+    Scenario("scheduler-killed", Right.RESTART, inject=deeds.kill(SCHEDULER), on_dask=True, hold=15,
+             seen=lambda m: m.frame.observed.dask.up),
     _flag("job-crashes", FaultKind.CRASH_JOB, Right.SWITCH, seen=fallback),
     Scenario(
         "sink-slow",
