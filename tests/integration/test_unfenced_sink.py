@@ -79,7 +79,8 @@ def test_without_rights_to_make_tokens_a_run_is_unfenced_and_exact(
     assert not of(tmp_path / "work"), "the run left processes behind"
     report = json.loads((tmp_path / "report.json").read_text())
     assert_exact(report)
-    assert phases[:6] == ["Startup", "Normal", "Triggering", "Fallback", "Resuming", "Normal"]
+    assert {"Triggering", "Fallback", "Resuming"} <= set(phases)
+    assert phases[-1] == "Normal"
     assert set(report["by_generation"]) == {"1", "2"}
     assert report["by_source"]["dask-fallback"] > 0
     stored = json.loads((tmp_path / "work" / "state.json").read_text())["state"]
