@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,46 +96,63 @@ def test_aggregates_and_model_change_live_in_normal_and_in_fallback(tmp_path: Pa
 
 def edited_run(tmp_path: Path, manifest: Manifest, other: str) -> dict[str, Any]:
     """The run's report; the file is edited when its events say that it is time."""
+    edits = 0
+
+    def edit(told: dict[str, Any]) -> None:
+        nonlocal edits
+        if edits == 0 and told.get("windows", {}).get("flink", 0) >= 15:
+            edits = 1
+            httpx.get(f"{other}/readyz", timeout=30).raise_for_status()
+            manifest.spec["aggregates"] += [{"name": "HR_most", "field": "HR", "function": "Max"}]
+            del manifest.spec["model"]["managed"]
+            manifest.spec["model"]["external"] = {"url": other}
+            manifest.write()
+        dask = told.get("windows", {}).get("dask-fallback", 0)
+        if edits == 1 and told.get("phase") == "Fallback" and dask >= 5:
+            edits = 2
+            manifest.spec["aggregates"][-1] = {"name": "records", "function": "Count"}
+            manifest.spec["model"]["managed"] = {"bundled": "nurse-stress"}
+            del manifest.spec["model"]["external"]
+            manifest.write()
+
+    late = ["--producer=--late=40", "--producer=--late-seconds=20"]
+    options = ["--duration=110", "--fault=kill-flink@50s+25s", *late]
+    changes = {"STREAMPIPELINE_FAILOVER_MINIMUM_FALLBACK_SECONDS": "20"}
+    return followed_run(tmp_path, manifest.file, options, edit, changes)
+
+
+def followed_run(
+    folder: Path,
+    file: Path,
+    options: Sequence[str],
+    follow: Callable[[dict[str, Any]], None],
+    changes: Mapping[str, str],
+) -> dict[str, Any]:
+    """The report of a run to its end, in `folder`. `follow` is called with each line that it says."""
     run = subprocess.Popen(
         [
-            sys.executable, "-m", "streampipeline.cli", "run", str(manifest.file), "--json",
-            "--workdir", str(tmp_path / "work"), "--report", str(tmp_path / "report.json"),
-            "--duration", "110", "--fault", "kill-flink@50s+25s",
-            "--producer=--late=40", "--producer=--late-seconds=20",
+            sys.executable, "-m", "streampipeline.cli", "run", str(file), "--json",
+            "--workdir", str(folder / "work"), "--report", str(folder / "report.json"), *options,
         ],
-        env=environment() | {"STREAMPIPELINE_FAILOVER_MINIMUM_FALLBACK_SECONDS": "20"},
+        env=environment() | changes,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )  # fmt: skip
     assert run.stdout is not None
-    said, edits = [], 0
+    said = []
     try:
         for line in run.stdout:
             said.append(line)
-            told = json.loads(line)
-            if edits == 0 and told.get("windows", {}).get("flink", 0) >= 15:
-                edits = 1
-                httpx.get(f"{other}/readyz", timeout=30).raise_for_status()
-                manifest.spec["aggregates"] += [{"name": "HR_most", "field": "HR", "function": "Max"}]
-                del manifest.spec["model"]["managed"]
-                manifest.spec["model"]["external"] = {"url": other}
-                manifest.write()
-            dask = told.get("windows", {}).get("dask-fallback", 0)
-            if edits == 1 and told.get("phase") == "Fallback" and dask >= 5:
-                edits = 2
-                manifest.spec["aggregates"][-1] = {"name": "records", "function": "Count"}
-                manifest.spec["model"]["managed"] = {"bundled": "nurse-stress"}
-                del manifest.spec["model"]["external"]
-                manifest.write()
+            follow(json.loads(line))
         code = run.wait(20)
     finally:
         run.kill()
         run.wait()
         run.stdout.close()
         events = [line for line in said if '"event"' in line or '"message"' in line]
-        print("".join(events)[-8000:])
+        print("".join([*events, *said[-3:]])[-8000:])
     assert code == 0
-    assert not of(tmp_path / "work"), "the run left processes behind"
-    report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
+    assert not of(folder / "work"), "the run left processes behind"
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return report

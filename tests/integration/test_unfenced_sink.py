@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.integration.test_generations import Manifest
+from tests.integration.test_generations import Manifest, followed_run
 from tests.integration.test_influxdb_sink import Influx
 from tests.integration.test_influxdb_sink import server as influx  # noqa: F401 - a fixture
-from tests.integration.test_run import assert_exact, environment, of
+from tests.integration.test_run import assert_exact
 
 from streampipeline.decide import State
 from streampipeline.decide.state import ConditionStatus
@@ -49,35 +48,18 @@ def test_without_rights_to_make_tokens_a_run_is_unfenced_and_exact(
     manifest.add({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "influx"},
                   "stringData": {"token": users_token(place)}})  # fmt: skip
     manifest.write()
-    run = subprocess.Popen(
-        [
-            sys.executable, "-m", "streampipeline.cli", "run", str(manifest.file), "--json",
-            "--workdir", str(tmp_path / "work"), "--report", str(tmp_path / "report.json"),
-            "--duration", "75", "--fault", "kill-flink@14s+8s",
-        ],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )  # fmt: skip
-    assert run.stdout is not None
     phases: list[str] = []
-    try:
-        for line in run.stdout:
-            phase = json.loads(line).get("phase")
-            if phase and phases[-1:] != [phase]:
-                phases.append(phase)
-                if phases[-2:] == ["Resuming", "Normal"]:
-                    manifest.spec["aggregates"][0]["decimals"] = 2
-                    manifest.write()
-        code = run.wait(20)
-    finally:
-        run.kill()
-        run.wait()
-        run.stdout.close()
-    assert code == 0
-    assert not of(tmp_path / "work"), "the run left processes behind"
-    report = json.loads((tmp_path / "report.json").read_text())
+
+    def edit(told: dict[str, Any]) -> None:
+        phase = told.get("phase")
+        if phase and phases[-1:] != [phase]:
+            phases.append(phase)
+            if phases[-2:] == ["Resuming", "Normal"]:
+                manifest.spec["aggregates"][0]["decimals"] = 2
+                manifest.write()
+
+    options = ["--duration=75", "--fault=kill-flink@14s+8s"]
+    report = followed_run(tmp_path, manifest.file, options, edit, {})
     assert_exact(report)
     assert {"Triggering", "Fallback", "Resuming"} <= set(phases)
     assert phases[-1] == "Normal"
