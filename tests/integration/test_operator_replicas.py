@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import psutil
 import pytest
 from tests.support.api_server import ApiServer, running
+from tests.support.hostile_proxy import PASSED_ON, Fate, hostile_proxy
 from tests.support.operator_process import (
     ACCOUNT,
     REPOSITORY,
@@ -136,12 +138,23 @@ def test_a_release_lets_go_of_a_pipeline_that_was_deleted_without_an_operator(
 
 
 def test_of_two_replicas_one_acts_and_the_other_takes_over(server: ApiServer, tmp_path: Path) -> None:
-    """One pair loses its leader to SIGKILL, another, at the same time, to SIGSTOP; a third to SIGTERM."""
+    """One pair loses its leader to SIGKILL, another, at the same time, to SIGSTOP; a third to SIGTERM.
+
+    Of the one that is stopped a write of the status is under way, and arrives when the other one has acted.
+    """
+    arrives = Event()
     with (
         one_namespace(server, tmp_path / "killed") as (killed, tenant),
         one_namespace(server, tmp_path / "stopped") as (stopped, other),
+        hostile_proxy(server) as proxy,
     ):
-        pairs = [(group.start("a"), group.start("b", wait=False)) for group in (killed, stopped)]
+        pairs = [
+            (killed.start("a"), killed.start("b", wait=False)),
+            (
+                stopped.start("a", kubeconfig=proxy.kubeconfig(tmp_path / "kubeconfig")),
+                stopped.start("b", wait=False),
+            ),
+        ]
         for where in (tenant, other):
             deploy(where, "nurse-stress")
         for _, second in pairs:
@@ -150,6 +163,13 @@ def test_of_two_replicas_one_acts_and_the_other_takes_over(server: ApiServer, tm
             assert second.log("pipeline.taken_over") == []
 
         (killed_first, killed_second), (stopped_first, stopped_second) = pairs
+        proxy.rule = lambda request: (
+            Fate(until=arrives)
+            if request.method == "PUT" and ("/streampipelines/" in request.path)
+            else PASSED_ON
+        )
+        other.change("nurse-stress", {"spec": {"suspend": True}})
+        eventually("a write is under way", lambda: proxy.suffered.get("held"))
         began = time.monotonic()
         stopped_first.signal(signal.SIGSTOP)
         killed_first.kill()
@@ -158,11 +178,13 @@ def test_of_two_replicas_one_acts_and_the_other_takes_over(server: ApiServer, tm
             eventually("it acts", partial(second.log, "pipeline.taken_over"), 10)
         print(f"takeover after {time.monotonic() - began:.1f} s")
 
-        # What the stopped one would do at once if it believed itself the leader still.
         names = Names("nurse-stress", other.namespace)
         written = len(stopped_first.log("reconcile.failed"))
-        other.change("nurse-stress", {"spec": {"suspend": True}})
         other.await_condition("nurse-stress", "Ready", "False", "Suspended")
+        stored = other.decisions("nurse-stress")
+        arrives.set()
+        assert eventually("it arrived", lambda: proxy.held) == [409], "it was on top of what is no more"
+        assert other.decisions("nurse-stress") == stored
         told = len(other.events("nurse-stress", "Suspended"))
         stopped_first.signal(signal.SIGCONT)
         assert stopped_first.child.process.wait(20) == LOST

@@ -17,15 +17,24 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 from tests.support.api_server import ApiServer
+from tests.support.mortal_process import DIES_AFTER
 from tests.support.rendered import of_kind, template
 
 from streampipeline.local.processes import Child, Processes, free_port
-from streampipeline_operator.kube import Object
+from streampipeline_operator.kube import (
+    DASK_CLUSTER,
+    DASK_WORKER_GROUP,
+    ApiException,
+    Kind,
+    Kube,
+    Object,
+)
 from streampipeline_operator.settings import IMAGES
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = tuple(REPOSITORY / name for name in ("jobs", "audit", "operator"))
 ACCOUNT = "streampipeline-operator"
+DASK_KINDS = (DASK_CLUSTER, DASK_WORKER_GROUP)
 RBAC = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 Found = TypeVar("Found")
 
@@ -47,6 +56,19 @@ def install_dask_definitions(server: ApiServer) -> None:
     folder = Path(spec.origin).parent / "operator/deployment/helm/dask-kubernetes-operator/crds"
     server.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
     server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(folder))
+    admin = Kube.of(server.kubeconfig)
+    # For a moment after its definition was written a kind answers 429.
+    eventually("Dask's kinds are served", lambda: all(_served(admin, kind) for kind in DASK_KINDS))
+
+
+def _served(admin: Kube, kind: Kind) -> bool:
+    try:
+        admin.list(kind, None, "")
+    except ApiException as error:
+        if error.status not in (404, 429):
+            raise
+        return False
+    return True
 
 
 def granted(server: ApiServer, namespace: str, **values: Any) -> Path:
@@ -150,18 +172,30 @@ class Operators:
         self._directory = directory
         self._processes = Processes(directory)
 
-    def start(self, identity: str = "operator-0", *, wait: bool = True) -> OperatorProcess:
-        """Start a replica; with `wait` return when it leads."""
+    def start(
+        self,
+        identity: str = "operator-0",
+        *,
+        wait: bool = True,
+        kubeconfig: Path | None = None,
+        dies_after: str | None = None,
+    ) -> OperatorProcess:
+        """Start a replica; with `wait` return when it leads. `kubeconfig`: another one than the others'.
+
+        `dies_after`: the effect after which it kills itself, see `mortal_process`.
+        """
+        module = "tests.support.mortal_process" if dies_after else "streampipeline_operator"
         workdir, port = self._directory / f"work-{identity}", free_port()
         self._processes.start(
             identity,
-            [sys.executable, "-m", "streampipeline_operator"],
+            [sys.executable, "-m", module],
             env={
                 **{f"STREAMPIPELINE_IMAGE_{name.upper().replace('-', '_')}": f"{name}:1" for name in IMAGES},
-                "KUBECONFIG": str(self._kubeconfig),
+                "KUBECONFIG": str(kubeconfig or self._kubeconfig),
                 "POD_NAME": identity,
                 "POD_NAMESPACE": self.namespace,
-                "PYTHONPATH": os.pathsep.join(map(str, SOURCES)),
+                "PYTHONPATH": os.pathsep.join(map(str, (*SOURCES, REPOSITORY))),
+                DIES_AFTER: dies_after or "",
                 "STREAMPIPELINE_WATCH_NAMESPACES": ",".join(self._watch),
                 "STREAMPIPELINE_WORKDIR": str(workdir),
                 "STREAMPIPELINE_METRICS_PORT": str(port),

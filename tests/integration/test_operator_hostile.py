@@ -1,0 +1,312 @@
+"""An API server as it is on bad days, before a pipeline whose driver dies at that moment.
+
+Kafka, InfluxDB and the API server are real; a proxy before the last one does what is bad. Everything that the
+operator made of it is seen on a connection of its own, version by version, and judged by the rules below.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests.integration.test_influxdb_sink import Influx
+from tests.integration.test_influxdb_sink import server as influx  # noqa: F401 - a fixture
+from tests.integration.test_operator_engines import (  # noqa: F401 - a fixture
+    NAME,
+    Nodes,
+    job,
+    kafka,
+    pipeline,
+    taken_over,
+    writes,
+)
+from tests.support.api_server import ApiServer
+from tests.support.dask_ground import model_server
+from tests.support.hostile_proxy import (
+    PASSED_ON,
+    HostileProxy,
+    hostile_proxy,
+    of_a_busy_server,
+    of_forgotten_versions,
+    of_lost_replies_and_conflicts,
+    of_stale_reads,
+)
+from tests.support.operator_process import eventually, install_dask_definitions, operators
+from tests.support.tenant import Tenant
+from urllib3.exceptions import ProtocolError
+
+from streampipeline.local.kafka import KafkaProcess
+from streampipeline_operator import kube
+from streampipeline_operator.cluster_place import ENDED_KEPT
+from streampipeline_operator.kube import Kind, Object
+from streampipeline_operator.names import COMPONENT_LABEL, DASK_DRIVER, EPOCH_LABEL
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+FAULT_SECONDS = 12
+"""No less: an engine is not replaced by itself more often than every 10 s."""
+OUTAGE_SECONDS = int(os.environ.get("STREAMPIPELINE_TEST_OUTAGE_SECONDS", "30"))
+"""Longer than the Lease (12 s), and than an answer of the API server counts as fresh (20 s)."""
+CONVERGED_SECONDS = 30
+CHILDREN = (kube.SERVICE, kube.DEPLOYMENT, kube.STATEFUL_SET, kube.NETWORK_POLICY, kube.DASK_CLUSTER)
+
+
+@dataclass
+class History:
+    """Every version of the pipeline and of its pods, and what was wrong in them."""
+
+    tenant: Tenant
+    violations: list[str] = field(default_factory=list)
+    _states: list[tuple[int, Object]] = field(default_factory=list)
+    _drivers: dict[str, set[str]] = field(default_factory=dict)
+
+    def follow(self) -> None:
+        """Watch from now on, for as long as the test lasts."""
+        for kind, seen in ((kube.PIPELINE, self._pipeline), (kube.POD, self._pod)):
+            threading.Thread(target=self._follow, args=(kind, seen), daemon=True).start()
+
+    def _follow(self, kind: Kind, seen: Callable[[int, Object, bool], None]) -> None:
+        query = {"watch": "true", "timeoutSeconds": "900"}
+        path = kind.path(self.tenant.namespace)
+        stream = self.tenant.api.request("GET", path, query=query, timeout=(5, 1000), stream=True)
+        with suppress(ProtocolError):  # the server ends before this thread
+            for line in stream:
+                event = json.loads(line)
+                body = event["object"]
+                seen(int(body["metadata"]["resourceVersion"]), body, event["type"] == "DELETED")
+
+    def _pipeline(self, version: int, body: Object, deleted: bool) -> None:
+        state = ((body.get("status") or {}).get("state") or {}).get("decisions")
+        if deleted or state is None:
+            return
+        if self._states:
+            before = self._states[-1][1]
+            for name, was, now in (
+                ("epoch", before["epoch"], state["epoch"]),
+                ("rewind", before["rewind"]["number"], state["rewind"]["number"]),
+            ):
+                if now < was:
+                    self.violations.append(f"{name} went back from {was} to {now}")
+        self._states.append((version, state))
+
+    def _pod(self, version: int, body: Object, deleted: bool) -> None:
+        metadata = body["metadata"]
+        epoch = metadata["labels"].get(EPOCH_LABEL)
+        if metadata["labels"].get(COMPONENT_LABEL) != DASK_DRIVER or epoch is None:
+            return
+        uids = self._drivers.setdefault(epoch, set())
+        if metadata["uid"] not in uids:
+            uids.add(metadata["uid"])
+            if len(uids) > 1:
+                self.violations.append(f"{len(uids)} drivers for epoch {epoch}")
+            if not any(_live(state) == int(epoch) for _, state in self._stored(version)):
+                self.violations.append(f"a driver for epoch {epoch}, which was not stored")
+        elif deleted or metadata.get("deletionTimestamp"):
+            stored = self._stored(version)
+            if stored and _live(stored[-1][1]) == int(epoch):
+                self.violations.append(f"the driver of the live epoch {epoch} ended")
+
+    def _stored(self, version: int) -> list[tuple[int, Object]]:
+        """States before a version: versions of all kinds are counted as one."""
+        return eventually(
+            "the state", lambda: [each for each in self._states if each[0] < version] or None, 5
+        )
+
+
+def _live(state: Object) -> int | None:
+    return state["dask"]["assignment"]["epoch"] if state.get("dask") else None
+
+
+@contextmanager
+def kubelet(nodes: Nodes) -> Iterator[None]:
+    """Drivers run, and are ready when they have an epoch."""
+    over = threading.Event()
+
+    def play() -> None:
+        while not over.wait(0.2):
+            for pod in nodes.pods(DASK_DRIVER):
+                given, status = EPOCH_LABEL in pod["metadata"]["labels"], pod["status"]
+                ready = any(each["status"] == "True" for each in status.get("conditions") or [])
+                if status.get("phase") != "Failed" and (
+                    status.get("phase") != "Running" or (given and not ready)
+                ):
+                    nodes.start(pod, ready=given)
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def uids(tenant: Tenant) -> dict[tuple[str, str], str]:
+    """Of what is never made anew."""
+    return {
+        (kind.kind, body["metadata"]["name"]): body["metadata"]["uid"]
+        for kind in CHILDREN
+        for body in tenant.children(kind, NAME)
+    }
+
+
+def of_dropped_watches(proxy: HostileProxy) -> None:
+    """Streams are cut every other second, and none can go on where it was."""
+    with proxy.under(of_forgotten_versions):
+        for _ in range(FAULT_SECONDS // 2):
+            proxy.cut_watches()
+            time.sleep(2)
+
+
+def of_the_past(proxy: HostileProxy) -> None:
+    """Reads and watches tell of the time before the fault."""
+    proxy.holds_watches.set()
+    try:
+        with proxy.under(of_stale_reads):
+            time.sleep(FAULT_SECONDS)
+    finally:
+        proxy.holds_watches.clear()
+
+
+def of_replies(proxy: HostileProxy) -> None:
+    """Changes are carried out unseen, or refused for a conflict."""
+    with proxy.under(of_lost_replies_and_conflicts()):
+        time.sleep(FAULT_SECONDS)
+
+
+def of_load(proxy: HostileProxy) -> None:
+    """Slow answers, every other one 429, 500 or 503."""
+    with proxy.under(of_a_busy_server()):
+        time.sleep(FAULT_SECONDS)
+
+
+def of_an_outage(proxy: HostileProxy) -> None:
+    """Nobody listens."""
+    proxy.vanish()
+    time.sleep(OUTAGE_SECONDS)
+    proxy.listen()
+
+
+FAULTS: dict[Callable[[HostileProxy], None], set[str]] = {
+    of_dropped_watches: {"410"},
+    of_the_past: {"stale", "held"},
+    of_replies: {"lost", "409"},
+    of_load: {"delayed", "429", "500", "503"},
+    of_an_outage: set(),
+}
+"""With what requests must have met for the fault to have been one."""
+
+
+def test_nothing_unsafe_is_done_and_all_converges(
+    api_server: ApiServer,
+    influx: Influx,  # noqa: F811
+    kafka: KafkaProcess,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    install_dask_definitions(api_server)
+    tenant = Tenant.of(api_server)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "influx"}}
+    tenant.create({**secret, "stringData": {"token": (influx.folder / "admin-token").read_text()}})
+    nodes, history = Nodes(tenant), History(tenant)
+    with (
+        model_server() as model,
+        hostile_proxy(api_server) as proxy,
+        operators(
+            api_server,
+            tmp_path,
+            watch=(tenant.namespace,),
+            kubeconfig=proxy.kubeconfig(tmp_path / "kubeconfig"),
+        ) as replicas,
+    ):
+        tenant.create(pipeline(influx, kafka, model))
+        operator = replicas.start()
+        history.follow()
+        epoch = taken_over(tenant, nodes, influx)
+        children = uids(tenant)
+        with kubelet(nodes):
+            for fault, met in FAULTS.items():
+                old = job(tenant, epoch)
+                time.sleep(max(0.0, 11 - (time.time() - epoch)))
+                [driver] = nodes.drivers(epoch)
+                proxy.suffered.clear()
+                proxy.rule = lambda _: PASSED_ON
+                nodes.set(driver, {"phase": "Failed"})
+                fault(proxy)
+                assert met <= set(proxy.suffered), f"{fault.__name__}: {proxy.suffered}"
+                began = time.monotonic()
+                epoch = converged(tenant, nodes, epoch)
+                print(f"{fault.__name__}: {dict(proxy.suffered)}; {time.monotonic() - began:.1f} s after it")
+                assert writes(influx, "stress", old.token) == 401
+                assert writes(influx, "stress", job(tenant, epoch).token) == 204
+                assert history.violations == [], fault.__name__
+                assert uids(tenant) == children, f"{fault.__name__}: a child was made anew"
+                assert operator.child.alive
+        assert not tenant.events(NAME, "ChildRepaired")
+
+
+DEATHS = ("PATCH daskclusters", "POST pods", "issue", "PATCH secrets", "PATCH pods", "revoke")
+"""In the order in which a first takeover, and then a replacement of its driver, come by them."""
+
+
+def test_a_process_that_is_killed_after_an_effect_is_followed_by_one_that_goes_on(
+    api_server: ApiServer,
+    influx: Influx,  # noqa: F811
+    kafka: KafkaProcess,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Every effect, without processes: test_operator_crashes."""
+    install_dask_definitions(api_server)
+    tenant = Tenant.of(api_server)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "influx"}}
+    tenant.create({**secret, "stringData": {"token": (influx.folder / "admin-token").read_text()}})
+    nodes, history = Nodes(tenant), History(tenant)
+    history.follow()
+    with (
+        model_server() as model,
+        operators(api_server, tmp_path, watch=(tenant.namespace,)) as replicas,
+        kubelet(nodes),
+    ):
+        tenant.create(pipeline(influx, kafka, model))
+        for effect in DEATHS:
+            if effect == "revoke":
+                replicas.start()
+                epoch = converged(tenant, nodes, 0)
+                replicas.close()
+            mortal = replicas.start(dies_after=effect, wait=False)
+            if effect == "issue":
+                nodes.run_dask(tenant.child(kube.DASK_CLUSTER, f"{NAME}-dask"))
+            if effect == "revoke":
+                [driver] = nodes.drivers(epoch)
+                nodes.set(driver, {"phase": "Failed"})
+            assert mortal.child.process.wait(60) == -signal.SIGKILL, effect
+            assert history.violations == [], effect
+        replicas.start()
+        later = converged(tenant, nodes, epoch)
+        assert len(nodes.drivers(later)) == 1
+        ended = [pod for pod in nodes.pods(DASK_DRIVER) if pod["status"].get("phase") == "Failed"]
+        assert len(nodes.pods(DASK_DRIVER)) - len(ended) == 1, "no other one runs"
+        assert len(ended) <= ENDED_KEPT
+        assert history.violations == []
+
+
+def converged(tenant: Tenant, nodes: Nodes, before: int) -> int:
+    """Another driver works, and nobody retires any more. Returns its epoch."""
+
+    def found() -> int | None:
+        state = tenant.decisions(NAME)
+        live = _live(state)
+        if live is None or live <= before or state["retiring"] or state["phase"] != "Fallback":
+            return None
+        [driver] = nodes.drivers(live) or [{}]
+        alive = driver and driver["status"].get("phase") == "Running"
+        return live if alive and state["dask"]["ran"] else None
+
+    return eventually("it has converged", found, CONVERGED_SECONDS)
