@@ -73,6 +73,15 @@ MUTANTS = (
         tests=(DECIDE + "test_a_lost_job_is_not_submitted_again",),
     ),
     Mutant(
+        name="doubled-job-goes-on",
+        rule="5",
+        breaks="a second Flink job of the live epoch, from a late submission, sets progress and offsets back",
+        file="jobs/streampipeline/decide/effects.py",
+        old="        if job.doubles and state.flink is not None",
+        new="        if False and state.flink is not None",
+        tests=(DECIDE + "test_of_several_flink_jobs_of_the_live_epoch_all_but_one_are_ended",),
+    ),
+    Mutant(
         name="token-not-revoked",
         rule="10",
         breaks="a retired engine keeps its write token",
