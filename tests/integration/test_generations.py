@@ -134,7 +134,7 @@ def followed_run(
             sys.executable, "-m", "streampipeline.cli", "run", str(file), "--json",
             "--workdir", str(folder / "work"), "--report", str(folder / "report.json"), *options,
         ],
-        env=environment() | changes,
+        env={**environment(), **changes},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
