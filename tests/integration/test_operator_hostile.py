@@ -126,10 +126,12 @@ def _live(state: Object) -> int | None:
 
 
 @pytest.fixture
-def tenant(api_server: ApiServer) -> Iterator[Tenant]:
-    """One, whose DaskCluster nobody holds when all is over."""
+def tenant(api_server: ApiServer, influx: Influx) -> Iterator[Tenant]:  # noqa: F811
+    """One with the sink's token, whose DaskCluster nobody holds when all is over."""
     install_dask_definitions(api_server)
     found = Tenant.of(api_server)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "influx"}}
+    found.create({**secret, "stringData": {"token": (influx.folder / "admin-token").read_text()}})
     yield found
     for body in found.children(kube.DASK_CLUSTER, NAME):
         changes = {"metadata": {"finalizers": None}}
@@ -232,8 +234,6 @@ def test_nothing_unsafe_is_done_and_all_converges(
     kafka: KafkaProcess,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "influx"}}
-    tenant.create({**secret, "stringData": {"token": (influx.folder / "admin-token").read_text()}})
     nodes, history = Nodes(tenant), History(tenant)
     with (
         model_server() as model,
@@ -281,8 +281,6 @@ def test_a_process_that_is_killed_after_an_effect_is_followed_by_one_that_goes_o
     tmp_path: Path,
 ) -> None:
     """Every effect, without processes: test_operator_crashes."""
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "influx"}}
-    tenant.create({**secret, "stringData": {"token": (influx.folder / "admin-token").read_text()}})
     nodes, history = Nodes(tenant), History(tenant)
     history.follow()
     with (
