@@ -76,12 +76,16 @@ class History:
     def _follow(self, kind: Kind, seen: Callable[[int, Object, bool], None]) -> None:
         query = {"watch": "true", "timeoutSeconds": "900"}
         path = kind.path(self.tenant.namespace)
-        stream = self.tenant.api.request("GET", path, query=query, timeout=(5, 1000), stream=True)
         with suppress(ProtocolError):  # the server ends before this thread
-            for line in stream:
-                event = json.loads(line)
-                body = event["object"]
-                seen(int(body["metadata"]["resourceVersion"]), body, event["type"] == "DELETED")
+            while True:
+                stream = self.tenant.api.request("GET", path, query=query, timeout=(5, 1000), stream=True)
+                for line in stream:
+                    event = json.loads(line)
+                    if "object" not in event:  # a definition that is new is not served at once
+                        time.sleep(0.2)
+                        break
+                    body = event["object"]
+                    seen(int(body["metadata"]["resourceVersion"]), body, event["type"] == "DELETED")
 
     def _pipeline(self, version: int, body: Object, deleted: bool) -> None:
         state = ((body.get("status") or {}).get("state") or {}).get("decisions")
