@@ -41,6 +41,7 @@ STOP_SECONDS = 30.0
 """More than the operators' pods are given to end."""
 LET_GO_SECONDS = 20.0
 PAUSE_SECONDS = 0.5
+TOO_MANY_REQUESTS = 429
 
 
 def stop(api: Kube, namespace: str, deployments: Sequence[str], seconds: float = STOP_SECONDS) -> list[str]:
@@ -84,13 +85,14 @@ def let_go(
     released: set[str] = set()
     deadline = time.monotonic() + seconds
     while True:
-        held = [
-            (kind, body)
-            for kind in kinds
-            for namespace in namespaces or (None,)
-            for body in _list(api, kind, namespace)
-            if FINALIZERS & set(body["metadata"].get("finalizers", []))
-        ]
+        try:
+            held = _held(api, kinds, namespaces)
+        except ApiException as error:
+            # A definition that was changed a moment ago is not served at once.
+            if error.status != TOO_MANY_REQUESTS or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+            continue
         if not held:
             return len(released)
         if time.monotonic() > deadline:
@@ -100,6 +102,17 @@ def let_go(
             _take_off(api, kind, body)
             released.add(body["metadata"]["uid"])
         time.sleep(PAUSE_SECONDS)
+
+
+def _held(api: Kube, kinds: Sequence[Kind], namespaces: Sequence[str]) -> list[tuple[Kind, Object]]:
+    """Objects that have one of the operators' finalizers."""
+    return [
+        (kind, body)
+        for kind in kinds
+        for namespace in namespaces or (None,)
+        for body in _list(api, kind, namespace)
+        if FINALIZERS & set(body["metadata"].get("finalizers", []))
+    ]
 
 
 def _take_off(api: Kube, kind: Kind, body: Object) -> None:

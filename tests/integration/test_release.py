@@ -138,3 +138,24 @@ def test_a_kind_that_is_not_defined_is_nothing_to_let_go(installed: Installed) -
         installed.api(RELEASE).list(absent, installed.granted, "")
     administrator = kube.Kube(config.new_client_from_config(str(installed.server.kubeconfig)))
     assert let_go(administrator, [absent], [installed.granted]) == 0
+
+
+def test_a_server_that_has_no_time_is_asked_again_for_a_while(installed: Installed) -> None:
+    """As when a definition was changed a moment ago: 429, storage is (re)initializing."""
+    sample(installed.server, installed.granted, "busy", finalizers=[FINALIZER])
+    answers = iter([429, 429])
+
+    class Busy(kube.Kube):
+        def list(self, *arguments: Any) -> list[Object]:
+            if status := next(answers, None):
+                raise kube.ApiException(status=status, reason="storage is (re)initializing")
+            return super().list(*arguments)
+
+    api = Busy(installed.api(RELEASE).api)
+    watched = [installed.granted] if installed.namespaced else []
+    assert let_go(api, [kube.PIPELINE], watched) >= 1
+    assert finalizers(installed, "streampipeline", installed.granted, "busy") == []
+
+    answers = iter([429] * 100)
+    with pytest.raises(kube.ApiException):
+        let_go(api, [kube.PIPELINE], watched, seconds=1)
