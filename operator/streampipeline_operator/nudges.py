@@ -36,16 +36,13 @@ class Nudges:
         A pod that is no more named, or was changed as often as makes sense, is left alone.
         """
         now = time.monotonic()
-        self._pods = {pod: self._pods.get(pod) or _first(what, now) for pod, what in waiting.items()}
-        for pod, what in waiting.items():
-            known = self._pods[pod]
-            if known.what != what:
-                known = self._pods[pod] = _first(what, now)
+        self._pods = {pod: self._known(pod, what, now) for pod, what in waiting.items()}
+        for pod, known in self._pods.items():
             if known.asked < len(PAUSES) and now >= known.due:
                 known.asked += 1
                 known.due = now + (PAUSES[known.asked] if known.asked < len(PAUSES) else 0.0)
-                self._change(pod, f"{what}/{known.asked}")
+                self._change(pod, f"{known.what}/{known.asked}")
 
-
-def _first(what: str, now: float) -> _Waiting:
-    return _Waiting(what, 0, now + PAUSES[0])
+    def _known(self, pod: str, what: str, now: float) -> _Waiting:
+        known = self._pods.get(pod)
+        return known if known is not None and known.what == what else _Waiting(what, 0, now + PAUSES[0])

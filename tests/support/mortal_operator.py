@@ -63,7 +63,7 @@ class Pipeline:
     ) -> None:
         self.namespace = namespace
         self.clock, self.effects = Clock(), Effects()
-        self.outside = Outside(self.clock, self.effects, self._files)
+        self.outside = Outside(self.clock, self.effects, self.files)
         self.violations = self.outside.violations
         self.restarts = 0
         self.voided: list[str] = []
@@ -196,7 +196,8 @@ class Pipeline:
 
     def files(self) -> Mapping[str, str]:
         """The content of the Secret of the jobs."""
-        return self._files()
+        found = self._nodes.get(kube.SECRET, self.namespace, f"{NAME}-jobs") or {}
+        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
 
     def annotate(self, **annotations: str) -> None:
         """As a user."""
@@ -242,10 +243,6 @@ class Pipeline:
             ),
             "repairs": self.outside.repairs_end - self.outside.repairs_done,
         }
-
-    def _files(self) -> Mapping[str, str]:
-        found = self._nodes.get(kube.SECRET, self.namespace, f"{NAME}-jobs") or {}
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
 
     # The rules
 
