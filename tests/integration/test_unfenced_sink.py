@@ -10,7 +10,7 @@ import pytest
 from tests.integration.test_generations import Manifest, followed_run
 from tests.integration.test_influxdb_sink import Influx
 from tests.integration.test_influxdb_sink import server as influx  # noqa: F401 - a fixture
-from tests.integration.test_run import assert_exact
+from tests.integration.test_run import assert_exact, phases
 
 from streampipeline.decide import State
 from streampipeline.decide.state import ConditionStatus
@@ -48,21 +48,16 @@ def test_without_rights_to_make_tokens_a_run_is_unfenced_and_exact(
     manifest.add({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "influx"},
                   "stringData": {"token": users_token(place)}})  # fmt: skip
     manifest.write()
-    phases: list[str] = []
 
     def edit(told: dict[str, Any]) -> None:
-        phase = told.get("phase")
-        if phase and phases[-1:] != [phase]:
-            phases.append(phase)
-            if phases[-2:] == ["Resuming", "Normal"]:
-                manifest.spec["aggregates"][0]["decimals"] = 2
-                manifest.write()
+        if told.get("event") == "ResumeCompleted":
+            manifest.spec["aggregates"][0]["decimals"] = 2
+            manifest.write()
 
-    options = ["--duration=75", "--fault=kill-flink@14s+8s"]
+    options = ["--duration=90", "--fault=kill-flink@14s+8s"]
     report = followed_run(tmp_path, manifest.file, options, edit, {})
     assert_exact(report)
-    assert {"Triggering", "Fallback", "Resuming"} <= set(phases)
-    assert phases[-1] == "Normal"
+    assert phases(report) == ["Startup", "Normal", "Triggering", "Fallback", "Resuming", "Normal"]
     assert set(report["by_generation"]) == {"1", "2"}
     assert report["by_source"]["dask-fallback"] > 0
     stored = json.loads((tmp_path / "work" / "state.json").read_text())["state"]

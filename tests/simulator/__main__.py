@@ -11,7 +11,7 @@ from tests.simulator.world import Verdict, run
 
 def replay(seed: int) -> str:
     """The command that runs a schedule again."""
-    return f"PYTHONPATH=.:jobs:audit build/runtime/venv/bin/python -m tests.simulator --seed {seed}"
+    return f"PYTHONPATH=.:jobs:audit:operator build/runtime/venv/bin/python -m tests.simulator --seed {seed}"
 
 
 def told(verdict: Verdict, *, trace: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from confluent_kafka import KafkaException
 from tests.simulator.scheduler import Process, Scheduler
 
 from streampipeline.api.spec import StreamPipelineSpec
@@ -15,6 +16,7 @@ from streampipeline.engine_ground import EngineGround
 from streampipeline.ground import Executor
 from streampipeline.jobconfig import PipelineConfig
 from streampipeline.topics import ensure_topics
+from streampipeline_operator.preparation import PAUSE_SECONDS
 
 TURN_SECONDS = (0.1, 1.0)
 """Between two turns: the product's bells ring at any time."""
@@ -68,9 +70,18 @@ class Control:
     def _spec(self) -> StreamPipelineSpec:
         return self.config.spec.model_copy(update={"suspend": self.suspended})
 
+    def _ensure_topics(self) -> None:
+        """As the operator's preparation does: again, until the broker answers."""
+        while True:
+            try:
+                return ensure_topics(self.config)
+            except KafkaException as error:
+                self.scheduler.note(f"not prepared: {error}")
+                self.scheduler.sleep(PAUSE_SECONDS)
+
     def _run(self) -> None:
         state = self.state if self.stored else State.initial(self.scheduler.now_ms)
-        ensure_topics(self.config)
+        self._ensure_topics()
         ground = self.make_ground()
         executor = Executor(
             ground.carry_out, ground.not_asked, [act.Repair], clock=lambda: self.scheduler.seconds
