@@ -27,7 +27,8 @@ RELIST_SECONDS = 60
 """A watch lasts so long, then all is listed anew: what a watch that is cut off unseen has missed is known by
 then."""
 PAUSE_SECONDS = 2.0
-"""Before the next attempt when the API server did not answer: the informer itself makes none."""
+"""Between two lists, and before the next attempt when the API server did not answer: the informer itself pauses
+for neither."""
 
 
 class Watches:
@@ -78,6 +79,7 @@ class Watches:
 
 def _lister(api: Kube, kind: Kind, namespace: str | None) -> Callable[..., Any]:
     """What an informer lists and watches with: as a method of the generated client, with plain objects."""
+    again_at = 0.0
 
     def listed(
         *,
@@ -91,12 +93,16 @@ def _lister(api: Kube, kind: Kind, namespace: str | None) -> Callable[..., Any]:
 
         :return: object
         """
+        nonlocal again_at
         query = {"labelSelector": label_selector}
         if resource_version is not None:
             query["resourceVersion"] = resource_version
         path = kind.path(namespace)
         try:
             if not watch:
+                # An API server that says at each watch that it has forgotten the version is not hurried.
+                time.sleep(max(0.0, again_at - time.monotonic()))
+                again_at = time.monotonic() + PAUSE_SECONDS
                 try:
                     answer = api.request("GET", path, query=query)
                 except ApiException as error:

@@ -175,6 +175,8 @@ def uids(tenant: Tenant) -> dict[tuple[str, str], str]:
     }
 
 
+MOST_WATCHES_A_SECOND = 30
+"""Asked by one operator of a server that ends each at once."""
 Dies = Callable[[], None]
 """The driver of Dask ends."""
 
@@ -186,6 +188,7 @@ def of_dropped_watches(proxy: HostileProxy, dies: Dies) -> None:
         for _ in range(FAULT_SECONDS // 2):
             proxy.cut_watches()
             time.sleep(2)
+    assert proxy.suffered["410"] < MOST_WATCHES_A_SECOND * FAULT_SECONDS
 
 
 def of_the_past(proxy: HostileProxy, dies: Dies) -> None:
