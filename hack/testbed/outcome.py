@@ -19,9 +19,13 @@ from streampipeline.jobconfig import EngineName
 from streampipeline.local.outcome import report
 from streampipeline.local.status import PhaseChange
 from streampipeline_operator import kube
+from streampipeline_operator.names import PIPELINE_LABEL
 from testbed.bed import OPERATOR_NAMESPACE, Bed, BedError
 
 MEMORY_SECONDS = 5.0
+CHILDREN = (
+    "deployments,statefulsets,services,pods,secrets,networkpolicies,daskclusters,persistentvolumeclaims"
+)
 
 
 class Watcher:
@@ -171,3 +175,8 @@ def settled(bed: Bed, namespace: str, name: str, *, streaming: bool = False) -> 
         and not [pod for pod in pods if pod["status"].get("phase") in ("Pending", "Running")]
         and not clusters
     )
+
+
+def remains(bed: Bed, namespace: str) -> list[str]:
+    """Names of what belongs to any pipeline of a namespace."""
+    return bed.kubectl("get", CHILDREN, "-n", namespace, "-l", PIPELINE_LABEL, "-o", "name").split()

@@ -11,8 +11,32 @@ import pytest
 from testbed import product
 from testbed.assemble import assemble
 from testbed.bed import Bed
+from testbed.outcome import remains
 
+GONE_SECONDS = 60
 _numbers = itertools.count(1)
+_deletions: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for deletion in _deletions:
+        terminalreporter.write_line(deletion)
+
+
+def delete(bed: Bed, namespace: str) -> None:
+    """Delete the namespace's pipelines, whatever they are at: soon nothing of them is left."""
+    names = [each["metadata"]["name"] for each in bed.json_of("get", "sp", "-n", namespace)["items"]]
+    phases = {
+        f"{bed.phase(namespace, name)} ({bed.condition(namespace, name, 'Ready').get('reason')})"
+        for name in names
+    }
+    began = time.monotonic()
+    bed.kubectl("delete", "streampipelines", "--all", "-n", namespace, f"--timeout={GONE_SECONDS}s")
+    seconds = GONE_SECONDS - (time.monotonic() - began)
+    bed.until("nothing is left of the pipelines", lambda: not remains(bed, namespace), seconds=seconds)
+    if phases:
+        gone = time.monotonic() - began
+        _deletions.append(f"deleted in {', '.join(phases)}: nothing left after {gone:.1f} s")
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +56,14 @@ def namespace(bed: Bed) -> Iterator[str]:
     name = bed.namespace(f"e2e-{next(_numbers)}-{int(time.time())}")
     product.grant(bed, name)
     yield name
-    bed.kubectl("delete", "streampipelines", "--all", "-n", name, "--timeout=90s")
+    delete(bed, name)
     bed.kubectl("delete", "namespace", name, "--timeout=120s")
+
+
+@pytest.fixture
+def deleted(bed: Bed) -> Callable[[str], None]:
+    """Deletes the pipelines of a namespace: see `delete`."""
+    return lambda namespace: delete(bed, namespace)
 
 
 @pytest.fixture

@@ -54,3 +54,10 @@ def test_a_pipeline_is_changed_and_asked_while_it_works(
     audit = audited(bed, namespace, NAME)
     assert (audit["lost"], audit["doubled"], audit["differing"]) == (0, 0, 0), json.dumps(audit)
     assert audit["dead_lettered"] >= listed["total"] > 0
+    bed.streampipeline("pin", NAME, "dask", "-n", namespace)
+    bed.until(
+        "it is deleted in Triggering",
+        lambda: bed.phase(namespace, NAME) == "Triggering",
+        seconds=30,
+        every=0.1,
+    )

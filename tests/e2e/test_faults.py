@@ -44,6 +44,11 @@ def told(bed: Bed, namespace: str, condition: str, status: str) -> bool:
     return bed.condition(namespace, NAME, condition).get("status") == status
 
 
+def in_phase(bed: Bed, namespace: str, phase: str) -> bool:
+    """Whether the pipeline is."""
+    return bed.phase(namespace, NAME) == phase
+
+
 def test_no_death_costs_or_doubles_a_result(
     bed: Bed, namespace: str, running: Callable[..., product.Producer]
 ) -> None:
@@ -60,7 +65,7 @@ def test_no_death_costs_or_doubles_a_result(
 
     # Dask is held in charge, and each of its parts is killed.
     bed.streampipeline("pin", NAME, "dask", "-n", namespace)
-    bed.until("Dask is in charge", lambda: bed.phase(namespace, NAME) == "Fallback", seconds=120)
+    bed.until("Dask is in charge", partial(in_phase, bed, namespace, "Fallback"), seconds=120)
     for component in ("dask-worker's memory", "dask-worker", "dask-scheduler", "dask-driver"):
         if component == "dask-worker's memory":
             exhaust_workers(bed, namespace)
@@ -75,3 +80,12 @@ def test_no_death_costs_or_doubles_a_result(
     audit = audited(bed, namespace, NAME)
     assert (audit["lost"], audit["doubled"], audit["differing"]) == (0, 0, 0), json.dumps(audit)
     assert {"flink", "dask-fallback"} <= set(audit["by_source"])
+
+    for target, phase in (("dask", "Fallback"), ("none", "Resuming")):
+        bed.streampipeline("pin", NAME, target, "-n", namespace)
+        bed.until(
+            f"it is {phase} (and deleted at last)",
+            partial(in_phase, bed, namespace, phase),
+            seconds=120,
+            every=0.2,
+        )

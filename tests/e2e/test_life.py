@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from streampipeline_operator import kube
-from streampipeline_operator.names import PIPELINE_LABEL
 from testbed import product
 from testbed.bed import OPERATOR_NAMESPACE, Bed
-from testbed.outcome import audited, settled, state_of
+from testbed.outcome import audited, remains, settled, state_of
 
 NAME = "nurse-stress"
-CHILDREN = (
-    "deployments,statefulsets,services,pods,secrets,networkpolicies,daskclusters,persistentvolumeclaims"
-)
 
 BAD = {
     "startTimestamp without Timestamp": ("source__kafka__startTimestamp", 5, "startFrom"),
@@ -44,12 +39,6 @@ def test_a_bad_spec_is_refused_at_the_door(bed: Bed, bad: str) -> None:
     assert said in message
 
 
-def left(bed: Bed, namespace: str) -> list[str]:
-    """Names of what belongs to any pipeline."""
-    listed = bed.kubectl("get", CHILDREN, "-n", namespace, "-l", PIPELINE_LABEL, "-o", "name")
-    return listed.split()
-
-
 def test_what_is_missing_is_said_and_heals(bed: Bed, namespace: str) -> None:
     bed.kubectl("delete", "rolebinding", "--all", "-n", namespace)
     schema, pipeline = product.sample(NAME)
@@ -59,7 +48,7 @@ def test_what_is_missing_is_said_and_heals(bed: Bed, namespace: str) -> None:
         return str(bed.condition(namespace, NAME, "Ready").get("reason", ""))
 
     bed.until("the ConfigMap is missed", lambda: reason() == "ConfigMapMissing", seconds=30)
-    assert left(bed, namespace) == []
+    assert remains(bed, namespace) == []
     bed.apply(namespace, schema)
     bed.until("the right is missed", lambda: "grant" in reason().lower(), seconds=30)
     product.grant(bed, namespace)
@@ -77,15 +66,13 @@ def test_what_is_missing_is_said_and_heals(bed: Bed, namespace: str) -> None:
 
 
 def test_deleted_in_fallback_nothing_is_left(
-    bed: Bed, namespace: str, running: Callable[..., product.Producer]
+    bed: Bed, namespace: str, running: Callable[..., product.Producer], deleted: Callable[[str], None]
 ) -> None:
     running(namespace)
     bed.streampipeline("pin", NAME, "dask", "-n", namespace)
     bed.until("Dask works", lambda: bed.phase(namespace, NAME) == "Fallback", seconds=90)
     uid = bed.pipeline(namespace, NAME)["metadata"]["uid"]
-    began = time.monotonic()
-    bed.kubectl("delete", "sp", NAME, "-n", namespace, "--timeout=60s")
-    bed.until("nothing is left", lambda: not left(bed, namespace), seconds=60 - (time.monotonic() - began))
+    deleted(namespace)
     topics = bed.kubectl("exec", "-n", namespace, "kafka-0", "--", "ls", "/var/lib/kafka/data")
     live = [name for name in topics.split() if uid in name and not name.endswith("-delete")]
     assert live == []
@@ -119,7 +106,7 @@ def test_uninstalled_and_installed_again(
     try:
         bed.helm("uninstall", product.RELEASE, "-n", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
         bed.kubectl("delete", "sp", NAME, "-n", namespace, "--timeout=30s")
-        bed.until("nothing is left", lambda: not left(bed, namespace), seconds=60)
+        bed.until("nothing is left", lambda: not remains(bed, namespace), seconds=60)
     finally:
         product.install(bed, [])
 

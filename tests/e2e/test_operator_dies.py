@@ -40,7 +40,7 @@ def kill_in_startup(bed: Bed, namespace: str, epochs: list[int]) -> None:
 
 
 def test_what_one_operator_began_the_next_one_finishes(
-    bed: Bed, namespace: str, running: Callable[..., product.Producer]
+    bed: Bed, namespace: str, running: Callable[..., product.Producer], deleted: Callable[[str], None]
 ) -> None:
     other = bed.namespace(f"{namespace}-b")
     product.grant(bed, other)
@@ -69,6 +69,9 @@ def test_what_one_operator_began_the_next_one_finishes(
             audit = audited(bed, where, name)
             assert (audit["lost"], audit["doubled"], audit["differing"]) == (0, 0, 0)
             assert audit["windows_expected"] > 0
+        bed.streampipeline("suspend", "bystander", "-n", other)
+        reason = partial(bed.condition, other, "bystander", "Ready")
+        bed.until("it is suspended", lambda: reason().get("reason") == "Suspended", seconds=60)
     finally:
-        bed.kubectl("delete", "streampipelines", "--all", "-n", other, "--timeout=90s")
+        deleted(other)
         bed.kubectl("delete", "namespace", other, "--timeout=120s")
