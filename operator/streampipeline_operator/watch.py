@@ -27,8 +27,8 @@ RELIST_SECONDS = 60
 """A watch lasts so long, then all is listed anew: what a watch that is cut off unseen has missed is known by
 then."""
 PAUSE_SECONDS = 2.0
-"""Between two lists, and before the next attempt when the API server did not answer: the informer itself pauses
-for neither."""
+"""Between two lists, and before the next attempt when the API server did not answer: the informer itself
+pauses for neither."""
 
 
 class Watches:
