@@ -5,18 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
-from confluent_kafka import KafkaException, TopicPartition
 
 from streampipeline import start
 from streampipeline.api.spec import ModelRef, StreamPipelineSpec
 from streampipeline.decide import Observed, State
 from streampipeline.decide import actions as act
-from streampipeline.decide.facts import frontier
 from streampipeline.decide.observed import (
-    RETENTION_PASSED,
     Controls,
     PlanFailed,
     Repairs,
@@ -25,6 +21,7 @@ from streampipeline.decide.observed import (
 )
 from streampipeline.engines.flink import sql
 from streampipeline.engines.flink.gateway import Job
+from streampipeline.job_configs import JobConfigs
 from streampipeline.jobconfig import (
     Assignment,
     EngineName,
@@ -32,16 +29,13 @@ from streampipeline.jobconfig import (
     JobConfig,
     Origin,
     PipelineConfig,
-    ServedGeneration,
     SinkEndpoint,
 )
-from streampipeline.kafka import consumer
-from streampipeline.offsets import OffsetLookup
 from streampipeline.place import Place
+from streampipeline.planner import Planner
 from streampipeline.probes.flink import ENDED
-from streampipeline.probes.pipeline import PipelineLook, PipelineProbe
-from streampipeline.requests import RepairReason, RepairRequest, RequestWriter
-from streampipeline.sight import Sight, progress_of
+from streampipeline.probes.pipeline import PipelineLook
+from streampipeline.sight import Sight
 from streampipeline.sinks.base import SinkAdmin, write_secret
 from streampipeline.sinks.tokens import WriteTokens
 
@@ -69,7 +63,6 @@ class EngineGround:
         model_url: Callable[[ModelRef], str] | None = None,
     ) -> None:
         self._config = config
-        self._engines = engines or config
         self._place = place
         self._sink = sink
         self._sink_admin = sink_admin
@@ -81,17 +74,17 @@ class EngineGround:
         self._rewound = 0
         self._repair_ended = 0.0
         self._repair_lock = threading.Lock()
-        self._planner = PipelineProbe(config)
-        self._planner_lock = threading.Lock()
-        self._requests = RequestWriter(config, lambda: False)
-        self._model_url = model_url or (lambda _: config.model_url)
-        self._sight = Sight(config, place, sink_admin, self._model_url)
+        asked = model_url or (lambda _: config.model_url)
+        self.configs = JobConfigs(engines or config, sink, asked)
+        self._sight = Sight(config, place, sink_admin, asked)
+        self._planner = Planner(config, place.files, lambda: self.look)
         self.controls = Controls()
 
     def follow(self, spec: StreamPipelineSpec) -> None:
         """Another spec is in force: of the same source, windows and sink."""
         self._config = self._config.model_copy(update={"spec": spec})
-        self._engines = self._engines.model_copy(update={"spec": spec})
+        self.configs.follow(spec)
+        self._planner.follow(spec)
         self._sight.follow(spec)
 
     @property
@@ -171,7 +164,7 @@ class EngineGround:
         # The state is the last look's: an origin that was stored since is known here only.
         origin = state.origin or self._origin
         assert origin is not None
-        plan = self._planned(action, state, origin)
+        plan = self._planner.plan(action, state, origin)
         if action.clear and isinstance(plan, StartPlan):
             self._clear(plan)
         self._plan = plan
@@ -188,101 +181,7 @@ class EngineGround:
         self._sink_admin.clear(self._config.pipeline, first, epoch=plan.epoch, token_file=token)
         log.info("sink.cleared", above=plan.boundary, epoch=plan.epoch)
 
-    def _planned(self, action: act.PlanStart, state: State, origin: Origin) -> StartPlan | PlanFailed:
-        try:
-            with self._planner_lock:
-                progress, repaired = self._planner.progress(), self._planner.repairs_committed()
-            rows = [row for row in progress.values() if row.generation == action.generation]
-            newest = max(rows, key=lambda row: (row.frontier, row.epoch), default=None)
-            begin = action.begin or origin
-            boundary = newest.frontier if newest else begin.boundary
-            started = self._started(newest.engine, newest.epoch, state) if newest else None
-            offsets = start.start_offsets(
-                self._config,
-                origin,
-                frontier=boundary,
-                set_by=newest.engine if newest else None,
-                started=started or begin.offsets,
-            )
-            new = sorted(set(offsets) - set(started or begin.offsets))
-            self._repair_uncounted(start.uncounted_of(self._config, new, boundary) if new else None)
-            return StartPlan(
-                engine=action.engine,
-                epoch=action.epoch,
-                boundary=boundary,
-                offsets=offsets,
-                repairs_offset=repaired or 0,
-            )
-        except start.RetentionPassed as gone:
-            if action.accept_loss:
-                return self._from_log_start(action, state)
-            return PlanFailed(
-                engine=action.engine,
-                epoch=action.epoch,
-                reason=RETENTION_PASSED,
-                message=str(gone),
-                records_gone=gone.count,
-            )
-
-    def _repair_uncounted(self, span: tuple[int, int] | None) -> None:
-        """Ask for the windows that were published by who did not read the partitions that are new."""
-        if span is None:
-            return
-        request = RepairRequest(reason=RepairReason.DROPPED, start=span[0], end=span[1])
-        with self._planner_lock:
-            self._requests.write([request])
-        log.info("partitions.uncounted", repair_from=request.start, repair_to=request.end)
-
-    def _from_log_start(self, action: act.PlanStart, state: State) -> StartPlan:
-        """After the user's word: from the first records that are left."""
-        lookup = OffsetLookup(self._config)
-        rows = [p for p in progress_of(self.look) if p.generation == action.generation]
-        newest = frontier(Observed(progress=tuple(rows)), state)
-        assert newest is not None
-        return StartPlan(
-            engine=action.engine,
-            epoch=action.epoch,
-            boundary=newest,
-            offsets=lookup.log_starts(lookup.partitions()),
-        )
-
-    def _started(self, engine: EngineName, epoch: int, state: State) -> dict[int, int] | None:
-        """Offsets at which an assignment began."""
-        file = self._place.files.config(engine, epoch)
-        if file.exists():
-            return JobConfig.load(file).assignment.offsets
-        known = [live.assignment for live in (state.flink, state.dask) if live]
-        known += [retiring.assignment for retiring in state.retiring]
-        return next((a.offsets for a in known if (a.engine, a.epoch) == (engine, epoch)), None)
-
     # Engines
-
-    def job_config(
-        self, assignment: Assignment, origin: Origin, token: str, generation: Generation | None
-    ) -> JobConfig:
-        """The content of the file of one assignment; `token`: path of its token as the engine sees it."""
-        sink = self._sink
-        endpoint = SinkEndpoint(
-            influxdb=sink.influxdb.model_copy(update={"token_file": token}) if sink.influxdb else None,
-            parquet=sink.parquet.model_copy(update={"token_file": token}) if sink.parquet else None,
-        )
-        changes = dict(self._engines)
-        if generation is not None:
-            changes["spec"] = generation.definition.applied(self._engines.spec)
-            changes["model_url"] = self._model_url(generation.definition.model)
-            changes["model_version"] = generation.model_version
-        return JobConfig(**changes, assignment=assignment, origin=origin, sink=endpoint)
-
-    def reader_config(self, assignment: Assignment, state: State, token: str) -> JobConfig:
-        """As `job_config`, for who recomputes windows of any generation: repair and audit."""
-        assert state.origin is not None
-        newest = state.numbered(assignment.generation)
-        served = [
-            ServedGeneration(**dict(each), model_url=self._model_url(each.definition.model))
-            for each in state.generations
-        ]
-        config = self.job_config(assignment, state.origin, token, newest)
-        return config.model_copy(update={"generations": tuple(served)})
 
     def _prepare_job(self, assignment: Assignment, generation: Generation | None) -> JobConfig:
         """Issue the token, write the job's file, and let its engine see both."""
@@ -293,9 +192,9 @@ class EngineGround:
         self._tokens.issue(epoch, engine, token)
         seen = files.seen(token)
         if engine is EngineName.REPAIR:
-            config = self.reader_config(assignment, self._state, seen)
+            config = self.configs.repair(assignment, self._state, seen)
         else:
-            config = self.job_config(assignment, self._state.origin, seen, generation)
+            config = self.configs.engine(assignment, self._state.origin, seen, generation)
         write_secret(files.config(engine, epoch), config.dump())
         self._place.deliver(engine, epoch)
         return config
@@ -347,10 +246,8 @@ class EngineGround:
         if self._sink.influxdb is not None:
             # A write that the server took in before the token was gone may still land.
             time.sleep(self._sink.influxdb.timeout_seconds)
-        # It may have written windows after an engine that reads more partitions, and without those.
-        known = self._started(engine, epoch, self._state) if self._state else None
-        if known is not None:
-            self._repair_uncounted(start.published_without(self._config, known))
+        if self._state is not None:
+            self._planner.retired(engine, epoch, self._state)
         self._fenced.add(writer)
 
     # Repairs
@@ -362,16 +259,7 @@ class EngineGround:
             self._place.end_repair()
             if self._place.repairing():
                 raise RuntimeError("a repair pass is still ending: it may commit a later offset")
-            with self._planner_lock:
-                done = self._planner.repairs_committed()
-            if done is not None and offset < done:
-                client = consumer(self._config, self._config.group(EngineName.REPAIR))
-                try:
-                    client.commit(
-                        offsets=[TopicPartition(self._config.repairs_topic, 0, offset)], asynchronous=False
-                    )
-                finally:
-                    client.close()
+            self._planner.rewind_repairs(offset)
         self._rewound = number
 
     def _repair(self, until: int) -> None:
@@ -393,5 +281,4 @@ class EngineGround:
     def close(self) -> None:
         """Stop probing."""
         self._sight.close()
-        with suppress(KafkaException):
-            self._planner.close()
+        self._planner.close()

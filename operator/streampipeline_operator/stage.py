@@ -13,7 +13,7 @@ from streampipeline.decide import actions as act
 from streampipeline.decide.observed import Controls, Health, Probe
 from streampipeline.engine_ground import EngineGround
 from streampipeline.ground import Executor
-from streampipeline.jobconfig import Assignment, EngineName, TimestampType
+from streampipeline.jobconfig import TimestampType
 from streampipeline.probes.pipeline import PipelineLook
 from streampipeline.sinks.base import write_secret
 from streampipeline_operator.cluster_place import ClusterPlace
@@ -147,16 +147,8 @@ class Stage:
     def _tell_reader(self, state: State, file: str) -> None:
         """Write the file of a process that no engine depends on, and let it be seen."""
         assert self.ground is not None
-        assert state.origin is not None
         files = self._jobs.files
-        reader = Assignment(
-            engine=EngineName.REPAIR,
-            epoch=state.epoch,
-            generation=state.generation,
-            boundary=state.origin.boundary,
-            offsets=state.origin.offsets,
-        )
-        told = self.ground.reader_config(reader, state, files.seen(files.here / "audit.token"))
+        told = self.ground.configs.reader(state, files.seen(files.here / "audit.token"))
         write_secret(files.here / file, told.dump())
         self._jobs.publish()
 

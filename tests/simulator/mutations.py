@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 from streampipeline import start
 from streampipeline.decide.observed import StartPlan
-from streampipeline.engine_ground import EngineGround
 from streampipeline.engines.dask.engine import Engine
+from streampipeline.planner import Planner
 
 Mutation = contextlib.AbstractContextManager[object]
 
@@ -28,14 +28,14 @@ def start_at_the_committed_offsets() -> Mutation:
 
 def start_one_window_later() -> Mutation:
     """Rule 5: the boundary is the frontier."""
-    planned = EngineGround._planned
+    planned = Planner.plan
 
-    def later(self: EngineGround, *arguments: Any) -> Any:
+    def later(self: Planner, *arguments: Any) -> Any:
         plan = planned(self, *arguments)
         assert isinstance(plan, StartPlan)
         return plan.model_copy(update={"boundary": plan.boundary + self._config.spec.window.slide_ms})
 
-    return patch.object(EngineGround, "_planned", later)
+    return patch.object(Planner, "plan", later)
 
 
 def publish_parts_of_windows() -> Mutation:

@@ -24,8 +24,8 @@ from tests.simulator.substitutes import substituted
 from streampipeline.decide import Phase
 from streampipeline.decide.observed import Writer
 from streampipeline.engine_ground import EngineGround
+from streampipeline.job_configs import reading
 from streampipeline.jobconfig import (
-    Assignment,
     EngineName,
     InfluxDbEndpoint,
     JobConfig,
@@ -191,15 +191,8 @@ class World:
     def _audit(self) -> None:
         state = self.control.state
         assert state.origin is not None
-        reader = Assignment(
-            engine=EngineName.REPAIR,
-            epoch=state.epoch,
-            generation=state.generation,
-            boundary=state.origin.boundary,
-            offsets=state.origin.offsets,
-        )
         sink = SinkEndpoint(influxdb=self._endpoint)
-        config = JobConfig(**dict(self.config), assignment=reader, origin=state.origin, sink=sink)
+        config = JobConfig(**dict(self.config), assignment=reading(state), origin=state.origin, sink=sink)
         listed = SimulatedPoints(self.influxdb)
         with (
             patch.object(audit_run, "_points", lambda _: listed),

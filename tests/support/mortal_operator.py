@@ -28,7 +28,7 @@ from tests.support.outside import Clock, Outside
 from tests.support.played_pods import PlayedPods
 from tests.support.tenant import SAMPLE, sample
 
-from streampipeline import engine_ground, sight, start
+from streampipeline import engine_ground, planner, sight, start
 from streampipeline.jobconfig import EngineName, TimestampType
 from streampipeline.probes import models
 from streampipeline_operator import children, cluster_place, kube, nudges, reconcile, sink_access, stage
@@ -103,15 +103,15 @@ class Pipeline:
             patch.setattr(module, "Poller", Poller)
         patch.setattr(models, "probe_model", outside.answer)
         patch.setattr(sight, "DropWatch", lambda _: None)
-        for module in (sight, engine_ground):
+        for module in (sight, planner):
             patch.setattr(module, "RequestWriter", lambda *_: None)
         patch.setattr(sight, "admin", lambda _: SimpleNamespace(list_topics=lambda **_: None))
-        for module in (sight, engine_ground):
+        for module in (sight, planner):
             patch.setattr(module, "PipelineProbe", lambda _: outside)
         for name in ("origin", "start_offsets"):
             patch.setattr(start, name, getattr(outside, name))
         patch.setattr(start, "published_without", lambda *_: None)
-        patch.setattr(engine_ground, "consumer", outside.consumer)
+        patch.setattr(planner, "consumer", outside.consumer)
         patch.setattr(engine_ground, "REPAIR_PAUSE_SECONDS", 1)
 
     def _start(self) -> Reconciler:

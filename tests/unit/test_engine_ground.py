@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from tests.support.publish_config import influxdb_sink, job_config
 
-from streampipeline import engine_ground, start
+from streampipeline import engine_ground, planner, start
 from streampipeline.api.definition import Definition
 from streampipeline.decide import Observed, State
 from streampipeline.decide import actions as act
@@ -114,8 +114,9 @@ def config(tmp_path: Path) -> JobConfig:
 @pytest.fixture
 def neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Neighbours:
     made = Neighbours(JobFiles(tmp_path, tmp_path))
-    for name in ("Sight", "PipelineProbe", "consumer", "RequestWriter"):
-        monkeypatch.setattr(engine_ground, name, lambda *_: made)
+    monkeypatch.setattr(engine_ground, "Sight", lambda *_: made)
+    for name in ("PipelineProbe", "consumer", "RequestWriter"):
+        monkeypatch.setattr(planner, name, lambda *_: made)
     return made
 
 
@@ -322,9 +323,9 @@ def test_a_job_is_told_what_its_own_generation_computes(config: JobConfig, neigh
     fewer = definition.model_copy(update={"aggregates": definition.aggregates[:2]})
     generation = Generation(number=2, boundary=50_000, offsets={0: 30}, definition=fewer, model_version="m-2")
     assignment = Assignment(engine=DASK, epoch=9, generation=2, boundary=50_000, offsets={0: 30})
-    told = ground.job_config(assignment, ORIGIN, "token", generation)
+    told = ground.configs.engine(assignment, ORIGIN, "token", generation)
     assert [aggregate.name for aggregate in told.spec.aggregates] == ["X", "low"]
     assert (told.model_version, told.generations) == ("m-2", ())
     state = State.initial(0).model_copy(update={"origin": ORIGIN, "generations": (generation,)})
-    reader = ground.reader_config(assignment, state, "token")
+    reader = ground.configs.repair(assignment, state, "token")
     assert [(each.number, each.model_url) for each in reader.generations] == [(2, config.model_url)]

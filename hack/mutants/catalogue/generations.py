@@ -42,7 +42,7 @@ MUTANTS = (
         name="generation-starts-at-the-origin",
         rule="5",
         breaks="an engine of a generation without progress computes the windows of the ones before anew",
-        file="jobs/streampipeline/engine_ground.py",
+        file="jobs/streampipeline/planner.py",
         old="            begin = action.begin or origin\n",
         new="            begin = origin\n",
         tests=(GROUND + "test_a_generation_without_progress_starts_where_it_began",),

@@ -132,7 +132,7 @@ MUTANTS = (
         name="start-at-another-generation",
         rule="4",
         breaks="an engine starts at the frontier of another generation",
-        file="jobs/streampipeline/engine_ground.py",
+        file="jobs/streampipeline/planner.py",
         old="rows = [row for row in progress.values() if row.generation == action.generation]",
         new="rows = list(progress.values())",
         tests=(GROUND + "test_an_engine_starts_at_the_newest_frontier_of_its_generation",),

@@ -26,8 +26,6 @@ from streampipeline.decide.observed import Controls
 from streampipeline.engine_ground import EngineGround
 from streampipeline.ground import Executor
 from streampipeline.jobconfig import (
-    Assignment,
-    EngineName,
     InfluxDbEndpoint,
     ParquetEndpoint,
     PipelineConfig,
@@ -427,18 +425,9 @@ class Run:
 
     def _audit_file(self) -> Path:
         """The audit's JobConfig: it only reads, with a token of its own."""
-        state = self.status.state
-        assert state.origin is not None
-        reader = Assignment(
-            engine=EngineName.REPAIR,
-            epoch=state.epoch,
-            generation=state.generation,
-            boundary=state.origin.boundary,
-            offsets=state.origin.offsets,
-        )
         token = self.place.files.here / "audit.token"
         self.sink_admin.issue_reader(token)
-        config = self.ground.reader_config(reader, state, str(token))
+        config = self.ground.configs.reader(self.status.state, str(token))
         file = self.place.files.here / "audit.json"
         write_secret(file, config.dump())
         return file
