@@ -69,6 +69,8 @@ faults: ## half an hour: every fault on one stack of real processes, then the au
 soak: ## two hours: the faults again and again
 	$(PYTHON) hack/bootstrap.py --with dev --with influxd
 	$(VENV)/python -m faults --again --seconds 6900 --workdir build/soak --report build/soak.json $(FAULTS_ARGS)
+	$(VENV)/python -m faults --only retention-passed drill --workdir build/soak-retention \
+		--report build/soak-retention.json
 
 mutants: ## break each rule of the design in a copy; the tests have to notice
 	$(PYTHON) hack/bootstrap.py --with dev
@@ -76,7 +78,9 @@ mutants: ## break each rule of the design in a copy; the tests have to notice
 
 model: ## search more of the worlds that decisions can be in than the tests do
 	$(PYTHON) hack/bootstrap.py --with dev
-	PYTHONPATH=.:$(PYTHONPATH) $(VENV)/python -m tests.model.search --at-rest --epochs 2 --faults 2 $(MODEL_ARGS)
+	PYTHONPATH=.:$(PYTHONPATH) $(VENV)/python -m tests.model.search --at-rest --epochs 2 --faults 1
+	PYTHONPATH=.:$(PYTHONPATH) $(VENV)/python -m tests.model.search --at-rest --epochs 1 --faults 2 --edits 1 \
+		--stales 1 $(MODEL_ARGS)
 
 simulate: ## 3,000 random schedules of faults in virtual time, each audited
 	$(PYTHON) hack/bootstrap.py --with dev
