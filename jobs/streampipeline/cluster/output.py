@@ -15,14 +15,6 @@ from streampipeline.cluster.options import Output
 
 PLAIN_WIDTH = 160
 """Of text that goes to no terminal."""
-COLOURS = {
-    "Startup": "cyan",
-    "Normal": "green",
-    "Triggering": "yellow",
-    "Fallback": "red",
-    "Resuming": "blue",
-}
-"""Of phases."""
 
 
 def now_ms() -> int:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from streampipeline import colours
 from streampipeline.api.status import (
     StatusCondition,
     StatusConditionStatus,
@@ -20,7 +21,7 @@ from streampipeline.api.status import (
 from streampipeline.cluster.client import PIPELINE, Cluster, Object
 from streampipeline.cluster.exits import FINE, PROBLEM, ClusterError
 from streampipeline.cluster.options import Output
-from streampipeline.cluster.output import COLOURS, emit, now_ms, utc
+from streampipeline.cluster.output import emit, now_ms, utc
 from streampipeline.cluster.resource import (
     Memory,
     memory,
@@ -111,7 +112,7 @@ def overview(bodies: list[Object], now: int) -> Table:
         table.add_row(
             name_of(body)[1],
             str(ready(body)),
-            Text(phase.value if phase else "", style=COLOURS.get(phase.value, "") if phase else ""),
+            Text(phase.value if phase else "", style=colours.PHASES.get(phase.value, "") if phase else ""),
             status.active_engine.value if status.active_engine else "none",
             "unknown" if latency is None else f"{latency} s",
             Text(sentence(body, memory(body), now)),
@@ -123,7 +124,9 @@ def picture(body: Object, now: int) -> RenderableType:
     """One sentence, then phase, engines, latency, results, what is not as it should be, and hand-overs."""
     found, status = memory(body), typed_status(body)
     phase = status.phase.value if status.phase else ""
-    head = Text(f"{name_of(body)[1]}: {sentence(body, found, now)}", style=f"bold {COLOURS.get(phase, '')}")
+    head = Text(
+        f"{name_of(body)[1]}: {sentence(body, found, now)}", style=f"bold {colours.PHASES.get(phase, '')}"
+    )
     if found is None:
         return head
     odd = wrong(status)

@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from streampipeline import colours
 from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline.decide import Observed, State
 from streampipeline.decide.events import Event
@@ -26,13 +27,6 @@ from streampipeline.probes.pipeline import PipelineLook
 PLAIN_SECONDS = 5.0
 """Between two lines of status where there is no terminal."""
 EVENTS_SHOWN = 6
-COLOURS = {
-    "Startup": "cyan",
-    "Normal": "green",
-    "Triggering": "yellow",
-    "Fallback": "red",
-    "Resuming": "blue",
-}
 
 
 @dataclass(frozen=True)
@@ -204,7 +198,7 @@ class LiveView:
 
 def render(frame: Frame, rate: float, events: Sequence[tuple[int, Event]], said: str) -> Panel:
     """The picture: one sentence first, then phases, latency, engines, hand-over, events."""
-    colour = COLOURS.get(frame.state.phase.value, "white")
+    colour = colours.PHASES.get(frame.state.phase.value, "white")
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -232,7 +226,7 @@ def render(frame: Frame, rate: float, events: Sequence[tuple[int, Event]], said:
 def _timeline(frame: Frame) -> Text:
     text = Text()
     for change in frame.phases[-8:]:
-        text.append(f"{change.phase} ", style=COLOURS.get(change.phase, "white"))
+        text.append(f"{change.phase} ", style=colours.PHASES.get(change.phase, "white"))
         text.append(f"{clock(change.at)}  ", style="dim")
     return text
 

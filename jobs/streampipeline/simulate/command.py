@@ -12,12 +12,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streampipeline import colours
 from streampipeline.api.assignments import assigned
 from streampipeline.api.load import load
 from streampipeline.api.problems import InvalidPipelineError, Problem
 from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline.cluster.options import Output
-from streampipeline.cluster.output import COLOURS, emit, utc
+from streampipeline.cluster.output import emit, utc
 from streampipeline.decide import Phase
 from streampipeline.decide.events import duration, seconds
 from streampipeline.simulate.engines import Engines, engines_of
@@ -165,7 +166,7 @@ def _transitions(run: Timeline, began: int) -> Table:
         table.add_row(
             f"+{duration(each.at - began)}",
             utc(each.at),
-            Text(each.phase.value, style=COLOURS[each.phase.value]),
+            Text(each.phase.value, style=colours.PHASES[each.phase.value]),
             Text(each.message),
         )
     return table
