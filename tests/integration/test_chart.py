@@ -62,7 +62,7 @@ def test_the_operators_code_has_every_right_that_it_uses(
     place = ClusterPlace(api, watches, pipeline, JobsSecret(api, pipeline, tmp_path), lambda *_: None)
     place.deliver(EngineName.FLINK, 1)
     place.scale_dask(2)
-    until(lambda: place.dask().drivers == {} and place._pods("dask-driver"), "no driver is seen")
+    until(lambda: place.dask().drivers == {} and place._pods.of("dask-driver"), "no driver is seen")
     place.start_driver(2)
     until(lambda: 2 in place.dask().drivers, "the driver has no epoch")
     place.scale_dask(1)

@@ -45,7 +45,7 @@ from urllib3.exceptions import ProtocolError
 
 from streampipeline.local.kafka import KafkaProcess
 from streampipeline_operator import kube
-from streampipeline_operator.cluster_place import ENDED_KEPT
+from streampipeline_operator.dask_drivers import ENDED_KEPT
 from streampipeline_operator.kube import Kind, Object
 from streampipeline_operator.names import COMPONENT_LABEL, DASK_DRIVER, EPOCH_LABEL
 

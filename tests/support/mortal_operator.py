@@ -31,7 +31,16 @@ from tests.support.tenant import SAMPLE, sample
 from streampipeline import engine_ground, planner, sight, start
 from streampipeline.jobconfig import EngineName, TimestampType
 from streampipeline.probes import models
-from streampipeline_operator import children, cluster_place, kube, nudges, reconcile, sink_access, stage
+from streampipeline_operator import (
+    children,
+    cluster_place,
+    dask_cluster,
+    kube,
+    nudges,
+    reconcile,
+    sink_access,
+    stage,
+)
 from streampipeline_operator.kube import ApiException, Kind, Kube, Object
 from streampipeline_operator.names import (
     COMPONENT_LABEL,
@@ -90,7 +99,7 @@ class Pipeline:
     def _install(self, patch: pytest.MonkeyPatch) -> None:
         """Time, threads and the outside, under the operator's own code."""
         outside, clock = self.outside, self.clock
-        for module in (reconcile, cluster_place, stage, kube, nudges, engine_ground):
+        for module in (reconcile, cluster_place, dask_cluster, stage, kube, nudges, engine_ground):
             patch.setattr(module, "time", clock)
         patch.setattr(children.Children.__init__, "__kwdefaults__", {"clock": clock.monotonic})
         for name in ("SqlGateway", "JobManager"):

@@ -16,7 +16,7 @@ from tests.support.kube_double import NAMESPACE, KubeDouble, StoreWatches, pipel
 from streampipeline.decide.observed import Health, JobState
 from streampipeline.jobconfig import EngineName
 from streampipeline.sinks.base import write_secret
-from streampipeline_operator import cluster_place, kube, nudges
+from streampipeline_operator import cluster_place, dask_cluster, kube, nudges
 from streampipeline_operator.cluster_place import ClusterPlace
 from streampipeline_operator.job_files import EPOCHS_KEPT, JobsSecret
 from streampipeline_operator.kube import Object
@@ -249,7 +249,7 @@ def test_what_dasks_operator_leaves_is_removed_and_told(
     assert "worker-pod" in scene.pods(), "its operator is given time"
     assert scene.told == []
 
-    later = time.monotonic() + cluster_place.REMAINS_SECONDS + 1
+    later = time.monotonic() + dask_cluster.REMAINS_SECONDS + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     scene.place.scale_dask(0)
     assert scene.api.objects == {}
