@@ -9,11 +9,7 @@ from dataclasses import replace
 import structlog
 
 from streampipeline.api import controls as control
-from streampipeline.api.definition import type_changes
-from streampipeline.api.problems import InvalidPipelineError
-from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline.decide import Observed, decide, worth_writing
-from streampipeline.decide.effects import flink_wanted
 from streampipeline.decide.events import Event
 from streampipeline.decide.observed import Controls
 from streampipeline.jobconfig import EngineName
@@ -22,17 +18,10 @@ from streampipeline_operator import kube, metrics, one_offs
 from streampipeline_operator.children import Children
 from streampipeline_operator.desired import flink, influxdb, model, network
 from streampipeline_operator.desired.common import Pipeline
-from streampipeline_operator.job_files import schema_told
-from streampipeline_operator.kube import ApiException, Object
+from streampipeline_operator.kube import Object
 from streampipeline_operator.names import COMPONENT_LABEL, MODEL_SERVER
-from streampipeline_operator.resolve import (
-    NotResolved,
-    References,
-    digest_of,
-    not_granted,
-    typed,
-    unsupported,
-)
+from streampipeline_operator.resolve import digest_of
+from streampipeline_operator.spec_in_force import ENSURE_SECONDS, SpecReader
 from streampipeline_operator.stage import Stage
 from streampipeline_operator.status import Memory, nothing_deployed, with_accepted
 from streampipeline_operator.status_store import StatusStore, SupersededError
@@ -42,14 +31,6 @@ log = structlog.get_logger()
 
 SHOW_SECONDS = 30.0
 """Numbers in `.status` that move with every look are written no more often than this."""
-RETRY_SECONDS = 5.0
-"""Between two attempts to find what a spec refers to."""
-ENSURE_SECONDS = 60.0
-"""Between two looks at Secrets and ConfigMaps, which are not watched."""
-SCHEMA_CHANGED = (
-    "the schema is another one than the pipeline began with, and stays as it was: put it back, "
-    "or make a new pipeline under another name"
-)
 Tell = Callable[[str, str, bool], None]
 """Make an event: reason, message, whether it is a warning."""
 
@@ -66,11 +47,9 @@ class Reconciler:
         self._one_offs = one_offs.OneOffs(world, namespace, name, tell)
         self._memory: Memory | None = None
         self._status = StatusStore(world.api, namespace, name, uid)
-        self._stage: Stage | None = None
-        self._built: tuple[Pipeline, References] | None = None
-        self._read_generation: int | None = None
-        self._refused: tuple[str, str] | None = None
-        self._read_again_at = 0.0
+        self._spec = SpecReader(
+            world, namespace, name, uid, lambda reason, message: tell(reason, message, True)
+        )
         self._told: set[tuple[str, str, str]] = set()
         self._shown_at = 0.0
         self._ensured_at = time.monotonic()
@@ -86,13 +65,11 @@ class Reconciler:
             return
 
         # What is asked for
-        self._read(body)
-        stage = self._stage
-        if stage is None:
+        in_force = self._spec.read(body, memory)
+        if in_force is None:
             self._report_refusal(body, memory, now)
             return
-        assert self._built is not None
-        pipeline = self._built[0]
+        pipeline, stage = in_force.pipeline, in_force.stage
         memory = self._memory = replace(memory, model=memory.model or model.first_of(pipeline) or None)
         desired = self._objects(pipeline, stage, memory)
         repaired = self._children.ensure(desired)
@@ -110,14 +87,14 @@ class Reconciler:
 
         # Decide
         decision = decide(observed, memory.state, now, pipeline.spec)
-        state = with_accepted(decision.state, memory.state, self._refused, now)
+        state = with_accepted(decision.state, memory.state, self._spec.refused, now)
         ready = stage.ground is not None
         asked = one_offs.asked(body, memory) if ready else {}
         changed = replace(
             memory,
             state=state,
             timestamps=memory.timestamps or stage.timestamps,
-            schema=memory.schema or (digest_of(self._built[1].schema) if state.origin else None),
+            schema=memory.schema or (digest_of(in_force.references.schema) if state.origin else None),
         )
         changed = one_offs.remembered(changed, asked)
 
@@ -145,8 +122,7 @@ class Reconciler:
 
     def close(self) -> None:
         """Engines go on; whoever comes after goes on from `.status`."""
-        if self._stage is not None:
-            self._stage.close()
+        self._spec.close()
 
     # What is asked for
 
@@ -157,78 +133,11 @@ class Reconciler:
         )
         return self._memory
 
-    def _read(self, body: Object) -> None:
-        """Build the stage for the newest spec that can be run; one that cannot leaves the last in force."""
-        generation = body["metadata"]["generation"]
-        if generation == self._read_generation and time.monotonic() < self._read_again_at:
-            return
-        try:
-            spec = typed(body)
-            unsupported(spec)
-            self._refuse_type_changes(spec)
-            references = self._world.resolver.references(body, spec)
-            pipeline = Pipeline(self._name, self._namespace, self._uid, spec, self._world.settings)
-            kept = self._with_first_schema(pipeline, references)
-            self._build(pipeline, kept)
-        except InvalidPipelineError as error:
-            # Of no other generation, but maybe of another schema.
-            self._refuse("InvalidSpec", "; ".join(str(problem) for problem in error.problems))
-        except NotResolved as error:
-            self._refuse(error.reason, str(error))
-        except ApiException as error:
-            if error.status != 403:
-                raise
-            self._refuse("NamespaceNotGranted", not_granted(self._world.settings, self._namespace))
-        else:
-            if kept is references:
-                self._refused = None
-            else:
-                self._refuse("SchemaChanged", SCHEMA_CHANGED)
-        self._read_generation = generation
-        self._read_again_at = time.monotonic() + (RETRY_SECONDS if self._refused else ENSURE_SECONDS)
-
-    def _with_first_schema(self, pipeline: Pipeline, references: References) -> References:
-        """The references, with the schema that the pipeline began with. Raises NotResolved."""
-        began = self._memory.schema if self._memory else None
-        if began is None or digest_of(references.schema) == began:
-            return references
-        first = schema_told(self._world.api, self._namespace, pipeline.names.jobs, began)
-        if first is None:
-            raise NotResolved("SchemaChanged", SCHEMA_CHANGED)
-        return replace(references, schema=first)
-
-    def _refuse(self, reason: str, message: str) -> None:
-        if self._refused != (reason, message):
-            self._log.warning("pipeline.refused", reason=reason, message=message)
-            self._tell(reason, message, True)
-        self._refused = (reason, message)
-
-    def _build(self, pipeline: Pipeline, references: References) -> None:
-        if self._stage and self._built and _same_engines(self._built, (pipeline, references)):
-            self._built = (pipeline, references)
-            self._stage.follow(pipeline)
-            return
-        assert self._memory is not None
-        before, self._stage = self._stage, None
-        if before is not None:
-            before.close()
-        self._stage = Stage(
-            self._world,
-            pipeline,
-            references,
-            self._memory.timestamps,
-            self._memory.model or model.first_of(pipeline),
-            lambda reason, message: self._tell(reason, message, True),
-        )
-        # Objects are applied before the first decision: a suspended Flink must not come up for a moment.
-        self._stage.place.flink_cluster(flink_wanted(self._memory.state))
-        self._built = (pipeline, references)
-
     def _report_refusal(self, body: Object, memory: Memory, now: int) -> None:
         """Nothing runs, and nothing is deployed: say why."""
-        if self._refused is None:
+        if self._spec.refused is None:
             return
-        state = nothing_deployed(memory.state, self._refused, now)
+        state = nothing_deployed(memory.state, self._spec.refused, now)
         if state != memory.state or time.monotonic() - self._shown_at > SHOW_SECONDS:
             changed = replace(memory, state=state)
             self._store(body, changed, Observed(), PipelineLook(), now)
@@ -257,13 +166,6 @@ class Reconciler:
                     self._world.api.delete(kind, self._namespace, metadata["name"])
                     self._log.info("model.removed", kind=kind.kind, name=metadata["name"])
 
-    def _refuse_type_changes(self, spec: StreamPipelineSpec) -> None:
-        """Raises InvalidPipelineError."""
-        known = self._memory.state.generations if self._memory else ()
-        problems = type_changes(spec, (generation.definition for generation in known))
-        if problems:
-            raise InvalidPipelineError(problems)
-
     def _tell_refusals(self) -> None:
         """Once for each child and reason. Decisions go on: a takeover must not wait for a quota."""
         for (kind, name), reason in self._children.refused.items():
@@ -286,14 +188,6 @@ class Reconciler:
         self._log.info("event", reason=event.reason, message=event.message)
         self._tell(event.reason, event.message, event.warning)
         metrics.count(self._namespace, self._name, event)
-
-
-def _same_engines(before: tuple[Pipeline, References], after: tuple[Pipeline, References]) -> bool:
-    """Whether only what is read anew at each decision differs: thresholds, and what generations define."""
-    told = before[0].spec
-    neutral = {name: getattr(told, name) for name in ("failover", "suspend", "aggregates", "model")}
-    spec = after[0].spec.model_copy(update=neutral)
-    return before[0].spec == spec and before[1] == after[1]
 
 
 def controls(body: Object) -> Controls:

@@ -39,6 +39,7 @@ from streampipeline_operator import (
     nudges,
     reconcile,
     sink_access,
+    spec_in_force,
     stage,
 )
 from streampipeline_operator.kube import ApiException, Kind, Kube, Object
@@ -99,7 +100,16 @@ class Pipeline:
     def _install(self, patch: pytest.MonkeyPatch) -> None:
         """Time, threads and the outside, under the operator's own code."""
         outside, clock = self.outside, self.clock
-        for module in (reconcile, cluster_place, dask_cluster, stage, kube, nudges, engine_ground):
+        for module in (
+            reconcile,
+            spec_in_force,
+            cluster_place,
+            dask_cluster,
+            stage,
+            kube,
+            nudges,
+            engine_ground,
+        ):
             patch.setattr(module, "time", clock)
         patch.setattr(children.Children.__init__, "__kwdefaults__", {"clock": clock.monotonic})
         for name in ("SqlGateway", "JobManager"):

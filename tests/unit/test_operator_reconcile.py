@@ -18,6 +18,7 @@ from streampipeline_operator import kube
 from streampipeline_operator.kube import ApiException, NotLeadingError, Object
 from streampipeline_operator.reconcile import Reconciler
 from streampipeline_operator.resolve import KafkaAccess, References
+from streampipeline_operator.spec_in_force import InForce, SpecReader
 from streampipeline_operator.stage import Stage
 from streampipeline_operator.status import Memory
 from streampipeline_operator.status_store import ChangedError, SupersededError
@@ -65,18 +66,27 @@ class StageDouble:
         self.applied.append((self._api.decisions(), actions))
 
 
+class SpecDouble:
+    """A spec that was read, and whose stage was built, before."""
+
+    refused = None
+
+    def __init__(self, stage: StageDouble) -> None:
+        references = References("{}", KafkaAccess())
+        self._in_force = InForce(pipeline_of(), references, cast("Stage", stage))
+
+    def read(self, *_: object) -> InForce:
+        return self._in_force
+
+
 class Turns(Reconciler):
-    """A reconciler whose spec was read, and whose stage was built, before."""
+    """A reconciler of a spec that stays as it is, and that has no children."""
 
     def __init__(self, api: StatusDouble, stage: StageDouble) -> None:
         world = World(api, SETTINGS)
         world.watches = StoreWatches(api)
         super().__init__(world, NAMESPACE, NAME, UID, lambda *_: None)
-        self._stage = cast("Stage", stage)
-        self._built = (pipeline_of(), References("{}", KafkaAccess()))
-
-    def _read(self, body: Object) -> None:
-        """It stays as it is."""
+        self._spec = cast("SpecReader", SpecDouble(stage))
 
     @staticmethod
     def _objects(*_: object) -> list[Object]:
