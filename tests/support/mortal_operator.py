@@ -11,7 +11,6 @@ import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,34 +21,17 @@ from tests.support.mortal_parts import (
     ListedWatches,
     MortalKube,
     PatientKube,
-    Poller,
+    install,
 )
+from tests.support.mortal_rules import Rules
 from tests.support.outside import Clock, Outside
 from tests.support.played_pods import PlayedPods
 from tests.support.tenant import SAMPLE, sample
 
-from streampipeline import engine_ground, planner, sight, start
-from streampipeline.jobconfig import EngineName, TimestampType
-from streampipeline.probes import models
-from streampipeline_operator import (
-    children,
-    cluster_place,
-    dask_cluster,
-    kube,
-    nudges,
-    reconcile,
-    sink_access,
-    spec_in_force,
-    stage,
-)
+from streampipeline.jobconfig import EngineName
+from streampipeline_operator import kube
 from streampipeline_operator.kube import ApiException, Kind, Kube, Object
-from streampipeline_operator.names import (
-    COMPONENT_LABEL,
-    DASK_DRIVER,
-    EPOCH_LABEL,
-    PIPELINE_LABEL,
-    REPAIR,
-)
+from streampipeline_operator.names import COMPONENT_LABEL, PIPELINE_LABEL, REPAIR
 from streampipeline_operator.reconcile import Reconciler
 from streampipeline_operator.settings import IMAGES, Settings
 from streampipeline_operator.status_store import ChangedError, SupersededError
@@ -61,8 +43,6 @@ QUIET_TURNS = 4
 MOST_TURNS = 80
 DOWN_STEPS = 2
 """The world goes on for so long before a new operator is there."""
-KEPT = {"deployments", "services", "statefulsets", "networkpolicies"}
-"""Children that are never deleted while their pipeline lives, but for servers of models no more needed."""
 
 
 class Pipeline:
@@ -75,18 +55,18 @@ class Pipeline:
         self.clock, self.effects = Clock(), Effects()
         self.outside = Outside(self.clock, self.effects, self.files)
         self.violations = self.outside.violations
+        self._rules = Rules(NAME, self.outside)
         self.restarts = 0
         self.voided: list[str] = []
         """Turns that came to nothing, because the status was another one than they knew."""
         self.told: list[tuple[str, str]] = []
-        self._stored: Object = {}
         self._folder = folder
         self._api = MortalKube(Kube.of(kubeconfig).api)
         self._api.changed = self._changed
         self._nodes = PatientKube(self._api.api)
         self._watches = ListedWatches(self._api, namespace)
         self.pods = PlayedPods(NAME, namespace, self._nodes, self._watches, self.outside)
-        self._install(patch)
+        install(patch, self.outside)
         self._nodes.create(
             {"apiVersion": "v1", "kind": "ConfigMap"} | _in(namespace, SAMPLE[0], "metadata", "data")
         )
@@ -96,42 +76,6 @@ class Pipeline:
         self._reconciler = self._start()
 
     # The operator
-
-    def _install(self, patch: pytest.MonkeyPatch) -> None:
-        """Time, threads and the outside, under the operator's own code."""
-        outside, clock = self.outside, self.clock
-        for module in (
-            reconcile,
-            spec_in_force,
-            cluster_place,
-            dask_cluster,
-            stage,
-            kube,
-            nudges,
-            engine_ground,
-        ):
-            patch.setattr(module, "time", clock)
-        patch.setattr(children.Children.__init__, "__kwdefaults__", {"clock": clock.monotonic})
-        for name in ("SqlGateway", "JobManager"):
-            patch.setattr(cluster_place, name, lambda _: outside)
-        patch.setattr(sink_access, "InfluxDbAdmin", lambda *_, **__: outside)
-        patch.setattr(stage, "Preparation", lambda *_: _prepared())
-        patch.setattr(stage, "Executor", Executor)
-        patch.setattr(Executor, "effect", self.effects, raising=False)
-        for module in (sight, models):
-            patch.setattr(module, "Poller", Poller)
-        patch.setattr(models, "probe_model", outside.answer)
-        patch.setattr(sight, "DropWatch", lambda _: None)
-        for module in (sight, planner):
-            patch.setattr(module, "RequestWriter", lambda *_: None)
-        patch.setattr(sight, "admin", lambda _: SimpleNamespace(list_topics=lambda **_: None))
-        for module in (sight, planner):
-            patch.setattr(module, "PipelineProbe", lambda _: outside)
-        for name in ("origin", "start_offsets"):
-            patch.setattr(start, name, getattr(outside, name))
-        patch.setattr(start, "published_without", lambda *_: None)
-        patch.setattr(planner, "consumer", outside.consumer)
-        patch.setattr(engine_ground, "REPAIR_PAUSE_SECONDS", 1)
 
     def _start(self) -> Reconciler:
         images = {name: f"{name}:1" for name in IMAGES}
@@ -203,11 +147,11 @@ class Pipeline:
 
     def condition(self, name: str) -> tuple[str, str]:
         """Status and reason, as stored."""
-        return next((c["status"], c["reason"]) for c in self._stored["conditions"] if c["type"] == name)
+        return next((c["status"], c["reason"]) for c in self._rules.stored["conditions"] if c["type"] == name)
 
     def stored(self) -> Object:
         """What decisions remember."""
-        return self._stored
+        return self._rules.stored
 
     def children(self, kind: Kind) -> list[Object]:
         """Objects of the pipeline."""
@@ -228,11 +172,11 @@ class Pipeline:
     @property
     def phase(self) -> str:
         """As stored."""
-        return str(self._stored.get("phase", ""))
+        return str(self._rules.stored.get("phase", ""))
 
     def outcome(self) -> Object:
         """All that must be the same, whether or not somebody died on the way."""
-        stored = self._stored
+        stored, flink = self._rules.stored, self._rules.live(EngineName.FLINK)
         return {
             "phase": stored["phase"],
             "active": stored["active"],
@@ -252,8 +196,8 @@ class Pipeline:
             },
             # That of repairs is the live engine's too, and is there once there was one.
             "rights": {
-                (engine.value, epoch == self._live(EngineName.FLINK))
-                for epoch, engine in {*self.outside.tokens, (self._live(EngineName.FLINK), EngineName.REPAIR)}
+                (engine.value, epoch == flink)
+                for epoch, engine in {*self.outside.tokens, (flink, EngineName.REPAIR)}
             },
             "jobs": sorted(
                 work.engine.value
@@ -263,7 +207,7 @@ class Pipeline:
             "repairs": self.outside.repairs_end - self.outside.repairs_done,
         }
 
-    # The rules
+    # Its effects
 
     def _changed(self, method: str, path: str, body: Any, answer: Any) -> None:
         """The operator has changed something on the API server."""
@@ -272,65 +216,15 @@ class Pipeline:
         known = self._watches._listed.get(plural, [])
         before = next((each for each in known if each["metadata"]["name"] == name), None)
         self._watches.forget(plural)
-        if plural == "streampipelines":
-            self._status(answer["status"]["state"]["decisions"])
-        elif method == "DELETE" and plural in KEPT and not name.startswith(f"{NAME}-model"):
-            self.violations.append(f"{plural} {name} deleted")
-        elif plural == "pods":
-            self._pod(method, name, body, before)
+        self._rules.changed(method, plural, name, body, before, answer)
         self.effects(f"{method} {plural}" + ("/status" if parts[2:] == ["status"] else ""))
-
-    def _status(self, after: Object) -> None:
-        before, self._stored = self._stored, after
-        if before and after["epoch"] < before["epoch"]:
-            self.violations.append(f"the epoch went back from {before['epoch']} to {after['epoch']}")
-        if before and after["rewind"]["number"] < before["rewind"]["number"]:
-            self.violations.append("the rewinds went back")
-
-    def _pod(self, method: str, name: str, body: Any, before: Object | None) -> None:
-        """A driver is given only the epoch that is stored, and ended only when it is not."""
-        labels = (body.get("metadata") or {}).get("labels") or {}
-        epoch = labels.get(EPOCH_LABEL)
-        live = self._live(EngineName.DASK)
-        of_driver = labels.get(COMPONENT_LABEL, DASK_DRIVER) == DASK_DRIVER
-        if method != "DELETE" and epoch and of_driver and int(epoch) != live:
-            self.violations.append(f"driver {name} of epoch {epoch} started, stored is {live}")
-        if method == "DELETE" and before and before["metadata"]["labels"][COMPONENT_LABEL] == DASK_DRIVER:
-            given = before["metadata"]["labels"].get(EPOCH_LABEL)
-            if given and int(given) == live:
-                self.violations.append(f"driver {name} of the live epoch {given} ended")
-
-    def _live(self, engine: EngineName) -> int | None:
-        live = self._stored.get("flink" if engine is EngineName.FLINK else "dask")
-        return live["assignment"]["epoch"] if live else None
-
-    def check_engines(self) -> None:
-        """No engine runs that was neither asked for nor retired, and the live one has kept its right."""
-        for work in (*self.outside.flink_jobs, *self.outside.drivers.values()):
-            live = self._live(work.engine)
-            if work.epoch == live and self.outside.tokens.get((work.epoch, work.engine)) != work.token:
-                self.violations.append(f"the live {work.engine.value} {work.epoch} lost its right")
-            retiring = {each["assignment"]["epoch"] for each in self._stored["retiring"]}
-            if not work.ended and work.epoch != live and work.epoch not in retiring:
-                self.violations.append(f"{work.engine.value} {work.epoch} runs, and nobody knows of it")
 
     def _moment(self) -> None:
         self.pods.step()
-        if self._stored:
-            self.check_engines()
+        self._rules.check_engines()
 
 
 _LISTED = ("Pod", "Service", "Secret", "Deployment", "StatefulSet", "NetworkPolicy", "DaskCluster")
-
-
-def _prepared() -> SimpleNamespace:
-    return SimpleNamespace(
-        timestamps=TimestampType.LOG_APPEND_TIME,
-        done=True,
-        source_problem="",
-        sink_problem="",
-        close=lambda: None,
-    )
 
 
 def _in(namespace: str, body: Object, *members: str) -> Object:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from tests.support.outside import Outside
+
+from streampipeline import engine_ground, planner, sight, start
 from streampipeline.decide.actions import Action
 from streampipeline.ground import identity
+from streampipeline.jobconfig import TimestampType
+from streampipeline.probes import models
 from streampipeline.probes.poller import Reading
+from streampipeline_operator import (
+    children,
+    cluster_place,
+    dask_cluster,
+    kube,
+    nudges,
+    reconcile,
+    sink_access,
+    spec_in_force,
+    stage,
+)
 from streampipeline_operator.kube import Kind, Kube, Object
 from streampipeline_operator.names import SELECTOR
 from streampipeline_operator.watch import Watches
@@ -130,3 +148,50 @@ class MortalKube(PatientKube):
         if method != "GET":
             self.changed(method, path, arguments.get("body"), answer)
         return answer
+
+
+def install(patch: pytest.MonkeyPatch, outside: Outside) -> None:
+    """Time, threads and the outside, under the operator's own code."""
+    clock = outside.clock
+    for module in (
+        reconcile,
+        spec_in_force,
+        cluster_place,
+        dask_cluster,
+        stage,
+        kube,
+        nudges,
+        engine_ground,
+    ):
+        patch.setattr(module, "time", clock)
+    patch.setattr(children.Children.__init__, "__kwdefaults__", {"clock": clock.monotonic})
+    for name in ("SqlGateway", "JobManager"):
+        patch.setattr(cluster_place, name, lambda _: outside)
+    patch.setattr(sink_access, "InfluxDbAdmin", lambda *_, **__: outside)
+    patch.setattr(stage, "Preparation", lambda *_: _prepared())
+    patch.setattr(stage, "Executor", Executor)
+    patch.setattr(Executor, "effect", outside.effect, raising=False)
+    for module in (sight, models):
+        patch.setattr(module, "Poller", Poller)
+    patch.setattr(models, "probe_model", outside.answer)
+    patch.setattr(sight, "DropWatch", lambda _: None)
+    for module in (sight, planner):
+        patch.setattr(module, "RequestWriter", lambda *_: None)
+    patch.setattr(sight, "admin", lambda _: SimpleNamespace(list_topics=lambda **_: None))
+    for module in (sight, planner):
+        patch.setattr(module, "PipelineProbe", lambda _: outside)
+    for name in ("origin", "start_offsets"):
+        patch.setattr(start, name, getattr(outside, name))
+    patch.setattr(start, "published_without", lambda *_: None)
+    patch.setattr(planner, "consumer", outside.consumer)
+    patch.setattr(engine_ground, "REPAIR_PAUSE_SECONDS", 1)
+
+
+def _prepared() -> SimpleNamespace:
+    return SimpleNamespace(
+        timestamps=TimestampType.LOG_APPEND_TIME,
+        done=True,
+        source_problem="",
+        sink_problem="",
+        close=lambda: None,
+    )
