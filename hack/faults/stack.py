@@ -20,10 +20,11 @@ from streampipeline.jobconfig import EngineName, JobConfig, Origin
 from streampipeline.kafka import admin
 from streampipeline.local.fault_injector import FaultInjector
 from streampipeline.local.outcome import Outcome
-from streampipeline.local.run import PRODUCER, Run
+from streampipeline.local.run import Run
 from streampipeline.local.runtime import ROOT
 from streampipeline.local.services import ModelProcess
 from streampipeline.local.settings import RunSettings
+from streampipeline.local.stream import PRODUCER
 from streampipeline.local.view import View
 from streampipeline.offsets import OffsetLookup
 
@@ -48,13 +49,14 @@ class Stack(Run):
         super().__init__(
             manifest, manifest.pipeline(settings.name, {**os.environ, **THRESHOLDS}), settings, view
         )
-        assert self.influxdb is not None
+        influxdb = self.site.sink.influxdb
+        assert influxdb is not None
         window = self.spec.window.size_ms
         delay = self.spec.source.event_time.allowed_delay_seconds * 1000
         self.landings = Landings(window, delay)
         self.model_door = Proxy(_port(self.model.url))
-        self.sink_door = Proxy(_port(self.influxdb.url), self.landings.watch)
-        self.influxdb.url = self.sink_door.url
+        self.sink_door = Proxy(_port(influxdb.url), self.landings.watch)
+        influxdb.url = self.sink_door.url
         self.model.url = self.model_door.url
         self.config = self.config.model_copy(update={"model_url": self.model_door.url})
         self.injector = FaultInjector(self.processes)
@@ -73,7 +75,7 @@ class Stack(Run):
     @property
     def model(self) -> ModelProcess:
         """The one model server."""
-        return next(iter(self.models.values()))
+        return next(iter(self.site.models.bundled.values()))
 
     def __enter__(self) -> Stack:
         super().__enter__()
@@ -152,7 +154,7 @@ class Stack(Run):
 
     def send(self, partition: int, key: bytes, values: list[bytes]) -> None:
         """Send records of the scenario's own. Raises confluent_kafka.KafkaException."""
-        producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
+        producer = Producer({"bootstrap.servers": self.site.kafka.bootstrap, "log_level": 0})
         for value in values:
             producer.produce(self.config.spec.source.kafka.topic, value, key, partition)
         producer.flush(10)

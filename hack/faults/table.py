@@ -12,8 +12,8 @@ from faults.proxy import through
 from faults.scenario import Right, Scenario, fallback
 from streampipeline.decide.state import ConditionStatus
 from streampipeline.local.faults import FaultKind
-from streampipeline.local.run import PRODUCER
 from streampipeline.local.services import DRIVER, SCHEDULER, WORKER
+from streampipeline.local.stream import PRODUCER
 
 FALSE = ConditionStatus.FALSE
 

@@ -76,10 +76,10 @@ def run(
     from streampipeline.api.problems import InvalidPipelineError
     from streampipeline.local.faults import parse_fault
     from streampipeline.local.outcome import AuditFailed
-    from streampipeline.local.run import RunError
     from streampipeline.local.runtime import MissingProgramError
     from streampipeline.local.session import run_pipeline
     from streampipeline.local.settings import RunSettings, SinkChoice
+    from streampipeline.local.site import RunError
     from streampipeline.local.status import ChangedPipelineError
     from streampipeline.local.view import open_view
     from streampipeline.local.workdir import WorkdirInUseError

@@ -47,11 +47,11 @@ class Loop(Run):
         self.status_file = StatusFile(file)
         self.status = Status(uid="cafe", pipeline="p", fingerprint="f", state=state)
         self.stopping = False
-        self.stream_began = None
         self.stored_then: State | None = None
         """What the file held when the action was carried out."""
         parts: Any = self
-        parts.place = SimpleNamespace(held_down=frozenset())
+        parts.site = SimpleNamespace(keep_up=lambda: None)
+        parts.stream = SimpleNamespace(began=False, over=False)
         parts.memory = SimpleNamespace(look=lambda: None)
         parts.ground = SimpleNamespace(
             observe=lambda _: observed, carry_out=self._carry_out, not_asked=lambda _: None
@@ -64,9 +64,6 @@ class Loop(Run):
             self.stopping = True
             text = self.status_file.path.read_text() if self.status_file.path.exists() else None
             self.stored_then = Status.model_validate_json(text).state if text else None
-
-    def _keep_shared_up(self) -> None:
-        """Nothing is shared."""
 
     def _follow_file(self) -> None:
         """There is none."""

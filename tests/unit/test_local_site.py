@@ -8,7 +8,7 @@ import pytest
 from tests.support import publish_config
 
 from streampipeline.api.spec import StreamPipelineSpec
-from streampipeline.local.run import for_the_cluster_only
+from streampipeline.local.site import for_the_cluster_only
 
 TLS: dict[str, Any] = {"tls": {}}
 SASL = {"sasl": {"mechanism": "Plain", "credentialsSecretRef": {"name": "kafka-user"}}}
