@@ -243,6 +243,7 @@ class EngineGround:
         for fenced in (engine, EngineName.REPAIR):
             self._tokens.revoke(epoch, fenced, self._place.files.token(fenced, epoch))
             self._place.withdraw(fenced, epoch)
+        log.info("engine.revoked", engine=engine.value, epoch=epoch)
         if self._sink.influxdb is not None:
             # A write that the server took in before the token was gone may still land.
             time.sleep(self._sink.influxdb.timeout_seconds)

@@ -10,6 +10,7 @@ import base64
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -347,7 +348,9 @@ def edited(tenant: Tenant, nodes: Nodes, influx: Influx, epoch: int) -> int:  # 
     change = {"spec": {"aggregates": [*aggregates, more]}}
     tenant.api.merge(kube.PIPELINE, tenant.namespace, NAME, change)
     eventually("the engine is stopped", lambda: tenant.events(NAME, "GenerationEnding"))
+    began = time.monotonic()
     eventually("the old token is refused", lambda: writes(influx, "stress", before.token) == 401, 5)
+    print(f"refused {time.monotonic() - began:.1f} s after the engine was retired")
     eventually("the generation", lambda: tenant.events(NAME, "GenerationStarted"))
     later: int = tenant.decisions(NAME)["epoch"]
     [fresh] = eventually("a driver of the new epoch", lambda: nodes.drivers(later))
