@@ -43,6 +43,8 @@ log = structlog.get_logger()
 
 REPAIR_PAUSE_SECONDS = 5.0
 """Between the end of one repair pass and the start of the next: each is a process of its own."""
+SAME_REPAIR_PAUSE_SECONDS = 30.0
+"""The same, when the next one would find what the last one found: it failed, or windows are still open."""
 
 
 class EngineGround:
@@ -73,6 +75,8 @@ class EngineGround:
         self._fenced: set[Writer] = set()
         self._rewound = 0
         self._repair_ended = 0.0
+        self._repaired: tuple[int, int, int] | None = None
+        """Of the last pass: epoch, windows until when (ms), requests that were not done."""
         self._repair_lock = threading.Lock()
         asked = model_url or (lambda _: config.model_url)
         self.configs = JobConfigs(engines or config, sink, asked)
@@ -261,6 +265,7 @@ class EngineGround:
             if self._place.repairing():
                 raise RuntimeError("a repair pass is still ending: it may commit a later offset")
             self._planner.rewind_repairs(offset)
+            self._repaired = None
         self._rewound = number
 
     def _repair(self, until: int) -> None:
@@ -268,13 +273,16 @@ class EngineGround:
             if self._place.repairing():
                 self._repair_ended = time.monotonic()
                 return
-            if time.monotonic() - self._repair_ended < REPAIR_PAUSE_SECONDS:
-                return
             state = self._state
             assert state is not None
             live = state.flink or state.dask
             if live is None:
                 return
+            found = (live.assignment.epoch, until, self.look.repairs_pending)
+            pause = SAME_REPAIR_PAUSE_SECONDS if found == self._repaired else REPAIR_PAUSE_SECONDS
+            if time.monotonic() - self._repair_ended < pause:
+                return
+            self._repaired = found
             self._prepare_job(live.assignment.model_copy(update={"engine": EngineName.REPAIR}), None)
             self._place.start_repair(live.assignment.epoch, until)
             self._repair_ended = time.monotonic()

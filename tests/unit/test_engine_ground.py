@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -17,6 +18,7 @@ from streampipeline.api.definition import Definition
 from streampipeline.decide import Observed, State
 from streampipeline.decide import actions as act
 from streampipeline.decide.observed import Health, PlanFailed, Probe, StartPlan, Writer
+from streampipeline.decide.state import Live
 from streampipeline.engine_ground import EngineGround
 from streampipeline.jobconfig import (
     Assignment,
@@ -53,6 +55,12 @@ class Neighbours:
     def repairing(self) -> bool:
         return False
 
+    def start_repair(self, epoch: int, until: int) -> None:
+        self.did.append(("repair", epoch, until))
+
+    def deliver(self, engine: EngineName, epoch: int) -> None:
+        """Nobody looks."""
+
     def end_repair(self) -> None:
         self.did.append(("end repair",))
 
@@ -66,6 +74,10 @@ class Neighbours:
         return 0
 
     # Of a sink's administrator
+
+    def issue(self, epoch: int, engine: EngineName, token_file: Path) -> bool:
+        del epoch, engine, token_file
+        return self.may_fence
 
     def revoke(self, epoch: int, engine: EngineName, token_file: Path) -> bool:
         assert token_file == self.files.token(engine, epoch)
@@ -81,7 +93,7 @@ class Neighbours:
 
     # Of the probes
 
-    look = PipelineLook()
+    look = PipelineLook(repairs_pending=5)
 
     def observed(self, _: State) -> Observed:
         return Observed()
@@ -194,6 +206,28 @@ def test_a_rewind_goes_back_only(
     assert ground.observe(State.initial(0)).repairs.rewound == 1
     ground.carry_out(act.RewindRepairs(number=1, offset=4))
     assert neighbours.did == [("end repair",), *commit], "each number once"
+
+
+def test_a_pass_that_would_find_the_same_waits_longer(
+    neighbours: Neighbours, config: JobConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a silent source keeps a window open; any news of it ends the wait."""
+    pipeline = PipelineConfig(**{name: getattr(config, name) for name in PipelineConfig.model_fields})
+    ground = EngineGround(pipeline, cast("Place", neighbours), config.sink, cast("SinkAdmin", neighbours))
+    now = [1_000.0]
+    monkeypatch.setattr(engine_ground, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    live = Live(assignment=config.assignment, at=0)
+    ground.observe(State.initial(0).model_copy(update={"origin": ORIGIN, "flink": live}))
+    begun = []
+    for second in range(120):
+        now[0] = 1_000.0 + second
+        if second == 70:
+            neighbours.look = PipelineLook(repairs_pending=6)
+        ground.carry_out(act.Repair(until=60_000 if second > 80 else 30_000, generation=1))
+        if neighbours.did[-1:] and neighbours.did[-1][0] == "repair":
+            begun.append(second)
+            neighbours.did.append(("noted",))
+    assert begun == [0, 30, 60, 70, 81, 111]
 
 
 def row(engine: EngineName, epoch: int, frontier: int, generation: int = 1) -> ProgressRow:
