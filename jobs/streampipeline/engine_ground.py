@@ -282,9 +282,9 @@ class EngineGround:
             pause = SAME_REPAIR_PAUSE_SECONDS if found == self._repaired else REPAIR_PAUSE_SECONDS
             if time.monotonic() - self._repair_ended < pause:
                 return
-            self._repaired = found
             self._prepare_job(live.assignment.model_copy(update={"engine": EngineName.REPAIR}), None)
             self._place.start_repair(live.assignment.epoch, until)
+            self._repaired = found
             self._repair_ended = time.monotonic()
 
     def close(self) -> None:

@@ -56,6 +56,8 @@ class Neighbours:
         return False
 
     def start_repair(self, epoch: int, until: int) -> None:
+        if not self.answers:
+            raise RuntimeError("nobody answers")
         self.did.append(("repair", epoch, until))
 
     def deliver(self, engine: EngineName, epoch: int) -> None:
@@ -228,6 +230,16 @@ def test_a_pass_that_would_find_the_same_waits_longer(
             begun.append(second)
             neighbours.did.append(("noted",))
     assert begun == [0, 30, 60, 70, 81, 111]
+
+    now[0] = 1_120.0
+    neighbours.answers = False
+    with pytest.raises(RuntimeError, match="nobody answers"):
+        ground.carry_out(act.Repair(until=90_000, generation=1))
+    neighbours.answers = True
+    ground.carry_out(act.Repair(until=90_000, generation=1))
+    assert neighbours.did[-1] == ("repair", config.assignment.epoch, 90_000), (
+        "one that did not begin is no pass"
+    )
 
 
 def row(engine: EngineName, epoch: int, frontier: int, generation: int = 1) -> ProgressRow:
