@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from streampipeline.api.definition import type_changes
 from streampipeline.api.problems import InvalidPipelineError
-from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline.decide.effects import flink_wanted
+from streampipeline.decide.generations import refuse_type_changes
 from streampipeline_operator.desired import model
 from streampipeline_operator.desired.common import Pipeline
 from streampipeline_operator.job_files import schema_told
@@ -77,7 +76,7 @@ class SpecReader:
         try:
             spec = typed(body)
             unsupported(spec)
-            _refuse_type_changes(spec, memory)
+            refuse_type_changes(spec, memory.state)
             references = self._world.resolver.references(body, spec)
             pipeline = Pipeline(self._name, self._namespace, self._uid, spec, self._world.settings)
             kept = self._with_first_schema(pipeline, references, memory)
@@ -135,13 +134,6 @@ class SpecReader:
         # Objects are applied before the first decision: a suspended Flink must not come up for a moment.
         stage.place.flink_cluster(flink_wanted(memory.state))
         self._in_force = InForce(pipeline, references, stage)
-
-
-def _refuse_type_changes(spec: StreamPipelineSpec, memory: Memory) -> None:
-    """Raises InvalidPipelineError."""
-    problems = type_changes(spec, (generation.definition for generation in memory.state.generations))
-    if problems:
-        raise InvalidPipelineError(problems)
 
 
 def _same_engines(before: InForce, pipeline: Pipeline, references: References) -> bool:

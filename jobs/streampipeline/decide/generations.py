@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streampipeline.api.definition import Definition
+from streampipeline.api.definition import Definition, type_changes
+from streampipeline.api.problems import InvalidPipelineError
 from streampipeline.api.spec import StreamPipelineSpec
 from streampipeline.decide.events import duration
 from streampipeline.decide.facts import STARTUP_TIMEOUT_MS, may_write, without_model
@@ -141,3 +142,10 @@ def settle(turn: Turn) -> bool:
     if over:
         turn.set_timers(settling=None)
     return not over
+
+
+def refuse_type_changes(spec: StreamPipelineSpec, state: State) -> None:
+    """Raises InvalidPipelineError when a value would change its type under its name."""
+    problems = type_changes(spec, (generation.definition for generation in state.generations))
+    if problems:
+        raise InvalidPipelineError(problems)

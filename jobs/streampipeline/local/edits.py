@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from streampipeline.api.definition import type_changes
 from streampipeline.api.load import load
-from streampipeline.api.problems import InvalidPipelineError
 from streampipeline.api.spec import StreamPipeline, StreamPipelineSpec
 from streampipeline.decide import State
+from streampipeline.decide.generations import refuse_type_changes
 
 
 class EditedFile:
@@ -45,10 +44,3 @@ class ChangedSourceError(Exception):
 
     def __str__(self) -> str:
         return "source, schema, window and sink cannot change: name another --workdir"
-
-
-def refuse_type_changes(spec: StreamPipelineSpec, state: State) -> None:
-    """Raises InvalidPipelineError when a value would change its type under its name."""
-    problems = type_changes(spec, (generation.definition for generation in state.generations))
-    if problems:
-        raise InvalidPipelineError(problems)

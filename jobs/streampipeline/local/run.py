@@ -18,12 +18,13 @@ from streampipeline.api.spec import StreamPipeline
 from streampipeline.decide import Observed, Phase, State, decide, headline, worth_writing
 from streampipeline.decide import actions as act
 from streampipeline.decide.events import Event
+from streampipeline.decide.generations import refuse_type_changes
 from streampipeline.decide.observed import Controls
 from streampipeline.engine_ground import EngineGround
 from streampipeline.ground import Executor
 from streampipeline.jobconfig import PipelineConfig, TimestampType
 from streampipeline.local.audit_job import write_audit_job
-from streampipeline.local.edits import ChangedSourceError, EditedFile, refuse_type_changes
+from streampipeline.local.edits import ChangedSourceError, EditedFile
 from streampipeline.local.fault_injector import Faults, FaultSchedule
 from streampipeline.local.fingerprint import fingerprint
 from streampipeline.local.log_file import log_to
