@@ -1,4 +1,4 @@
-"""Idle partitions in Flink: read to their end, they are not waited for; with records unread, they are."""
+"""Clocks in Flink: partitions read to their end are not waited for, and progress needs no record in time."""
 
 from __future__ import annotations
 
@@ -42,14 +42,15 @@ def frontier(pipeline: PipelineConfig) -> int:
 
 
 @contextmanager
-def busy_partition(ground: Ground, partition: int) -> Iterator[None]:
-    """Ten records a second."""
+def busy_partition(ground: Ground, partition: int, late_ms: int = 0) -> Iterator[None]:
+    """Ten records a second, of now or of a moment ago."""
     stop = threading.Event()
 
     def send() -> None:
         producer = ground.producer()
         while not stop.wait(0.1):
-            producer.produce(TOPIC, key=b"b", value=value_of("busy", now(), [1.0] * 6), partition=partition)
+            value = value_of("busy", now() - late_ms, [1.0] * 6)
+            producer.produce(TOPIC, key=b"b", value=value, partition=partition)
             producer.poll(0)
         producer.flush(10)
 
@@ -71,7 +72,7 @@ def pipeline_of_five_tasks(ground: Ground) -> PipelineConfig:
     return pipeline.model_copy(update={"spec": spec})
 
 
-def test_ends_with_markers_empty_partitions_and_open_transactions(ground: Ground) -> None:
+def test_ends_with_markers_empty_partitions_open_transactions_and_late_records_alone(ground: Ground) -> None:
     pipeline = pipeline_of_five_tasks(ground)
     settings = {"bootstrap.servers": ground.kafka.bootstrap, "transactional.id": TOPIC}
     sender = Producer({**settings, "transaction.timeout.ms": 120_000})
@@ -87,19 +88,24 @@ def test_ends_with_markers_empty_partitions_and_open_transactions(ground: Ground
     where = origin(pipeline)
     job = ground.first_job(pipeline, where, epoch=3)
     engine = job.assignment.model_copy(update={"engine": EngineName.FLINK})
-    with busy_partition(ground, 3), flink_cluster(ground, slots=5) as flink:
-        submit(ground, flink, job.model_copy(update={"assignment": engine}))
-        begun = now()
-        await_("idle partitions are passed", lambda: frontier(pipeline) > begun + 5_000, 150)
+    with flink_cluster(ground, slots=5) as flink:
+        with busy_partition(ground, 3):
+            submit(ground, flink, job.model_copy(update={"assignment": engine}))
+            begun = now()
+            await_("idle partitions are passed", lambda: frontier(pipeline) > begun + 5_000, 150)
 
-        sender.begin_transaction()
-        at = now()
-        sender.produce(TOPIC, key=b"k", value=value_of("open", at, [2.0] * 6), partition=0)
-        sender.flush(10)
-        time.sleep(10)
-        assert frontier(pipeline) <= at + 5_000, "a record that is not committed yet is waited for"
-        sender.commit_transaction(20)
-        await_("the transaction is passed", lambda: frontier(pipeline) > at + 12_000, 60)
+            sender.begin_transaction()
+            at = now()
+            sender.produce(TOPIC, key=b"k", value=value_of("open", at, [2.0] * 6), partition=0)
+            sender.flush(10)
+            time.sleep(10)
+            assert frontier(pipeline) <= at + 5_000, "a record that is not committed yet is waited for"
+            sender.commit_transaction(20)
+            await_("the transaction is passed", lambda: frontier(pipeline) > at + 12_000, 60)
+
+        then = now()
+        with busy_partition(ground, 3, late_ms=5_000):
+            await_("late records alone move the frontier", lambda: frontier(pipeline) > then + 3_000, 60)
         done = frontier(pipeline)
 
     final = recompute(ground.read(TOPIC, 4), pipeline).on_time

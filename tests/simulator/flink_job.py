@@ -193,9 +193,16 @@ class Attempt:
             return
         spec = self._config.spec
         ready = [row for row in self._state.rows if self._first_end(row.e) - 1 <= watermark]
+        after = max(before + 1, self._config.assignment.boundary)
+        counts: Counter[int] = Counter()
         if ready:
             found = windows.aggregate(self._frame(ready), spec, include_late=False)
-            self._publish(publisher, found, max(before + 1, self._config.assignment.boundary), watermark + 1)
+            counts = self._publish(publisher, found, after, watermark + 1)
+        # A heartbeat tells of the newest end also when no record lies in that window.
+        passed = (watermark + 1) // spec.window.slide_ms * spec.window.slide_ms
+        if passed > after:
+            counts[passed] += 0
+        self._progress(counts)
         self._state.fired = watermark
         self._state.rows = [row for row in self._state.rows if self._last_end(row.e) - 1 > watermark]
 
@@ -216,8 +223,8 @@ class Attempt:
             }
         )
 
-    def _publish(self, publisher: Publisher, found: pl.DataFrame, after: int, until: int) -> None:
-        """Windows that end in (after, until], by two subtasks, each with its keys; then the progress."""
+    def _publish(self, publisher: Publisher, found: pl.DataFrame, after: int, until: int) -> Counter[int]:
+        """Windows that end in (after, until], by two subtasks, each with its keys. How many by their ends."""
         config = self._config
         ends = found["window_end"].to_list()
         places = [place for place, end in enumerate(ends) if after < end <= until]
@@ -225,7 +232,11 @@ class Attempt:
         for mine in (first, sorted({*places} - {*first})):
             if mine:
                 publisher.publish(windows.to_arrow(found[mine], config.spec))
-        for end, count in sorted(Counter(ends[place] for place in places).items()):
+        return Counter(ends[place] for place in places)
+
+    def _progress(self, counts: Counter[int]) -> None:
+        config = self._config
+        for end, count in sorted(counts.items()):
             if self._transaction is None:
                 self._transaction = self._broker.begin(self._prefix, TRANSACTION_SECONDS)
             row = {

@@ -88,6 +88,7 @@ def test_statements_come_in_the_order_of_their_use_and_the_last_one_starts_the_j
         "on_time",
         "finished",
         "published",
+        "ended",
         "progress",
         "repairs",
         "dead_letters",
@@ -190,6 +191,28 @@ def test_only_windows_after_the_boundary_are_published() -> None:
     view = sql.published_view(make(assignment=assignment), CONFIG_FILE)
 
     assert view.endswith("WHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) > TO_TIMESTAMP_LTZ(1700000005000, 3)")
+
+
+def test_progress_goes_on_where_no_record_in_time_lies_in_a_window() -> None:
+    assignment = {
+        "engine": "flink",
+        "epoch": 7,
+        "generation": 3,
+        "boundary": 1_700_000_005_000,
+        "offsets": {0: 0},
+    }
+    config = make(assignment=assignment)
+
+    assert sql.ended_view(config).endswith(
+        "FROM source\nWHERE `reason` = 'Heartbeat' AND `e` >= TO_TIMESTAMP_LTZ(1700000005000, 3)"
+    )
+    assert "FROM TABLE(TUMBLE(TABLE ended, DESCRIPTOR(`window_time`)" in sql.statement_set(config)
+    window = config.spec.window
+    assert options_of(sql.source_table(config))["streampipeline.clock.slide-ms"] == str(window.slide_ms)
+
+
+def test_a_heartbeat_is_no_record() -> None:
+    assert sql.judged_view(make()).endswith("FROM source\nWHERE `reason` IS NULL OR `reason` <> 'Heartbeat'")
 
 
 def test_the_publisher_is_handed_the_columns_of_a_finished_window_and_the_jobs_file() -> None:

@@ -36,8 +36,8 @@ MUTANTS = (
         rule="3",
         breaks="Flink publishes windows that end by its boundary, of which it has read a part",
         file=SQL_FILE,
-        old="FROM finished\nWHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) > {boundary}",
-        new="FROM finished\nWHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) >= {boundary}",
+        old="FROM finished\nWHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) > {_boundary(config)}",
+        new="FROM finished\nWHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) >= {_boundary(config)}",
         tests=(SQL + "test_only_windows_after_the_boundary_are_published",),
     ),
     Mutant(
@@ -86,6 +86,15 @@ MUTANTS = (
         old='            "sink.delivery-guarantee": "exactly-once",\n',
         new='            "sink.delivery-guarantee": "at-least-once",\n',
         tests=(SQL + "test_progress_names_its_assignment_and_is_exactly_once",),
+    ),
+    Mutant(
+        name="progress-by-records-alone",
+        rule="4",
+        breaks="Flink's progress stands while all records are late or refused, and Flink counts as slow",
+        file=SQL_FILE,
+        old="TABLE ended, DESCRIPTOR(`window_time`)",
+        new="TABLE published, DESCRIPTOR(`window_time`)",
+        tests=(SQL + "test_progress_goes_on_where_no_record_in_time_lies_in_a_window",),
     ),
     Mutant(
         name="transactions-of-each-epoch",

@@ -17,6 +17,8 @@ from streampipeline.jobconfig import PROGRESS_PARTITION, EngineName, JobConfig, 
 from streampipeline.scaling import scaled_column_of, scaled_columns
 
 PUBLISH = "streampipeline_publish"
+HEARTBEAT = "Heartbeat"
+"""The reason of rows that stand for no record: one before each end of a window that a partition passes."""
 
 
 def literal(text: str) -> str:
@@ -68,6 +70,7 @@ def source_table(config: JobConfig) -> str:
             # The plain one takes partitions with unread records for idle, by wall clock: they would be lost.
             "connector": "streampipeline-kafka",
             "streampipeline.clock.lag-ms": str(lag),
+            "streampipeline.clock.slide-ms": str(config.spec.window.slide_ms),
             "streampipeline.clock.idle-ms": str(source.event_time.idle_partition_seconds * 1000),
             "streampipeline.clock.by-wall-clock": str(
                 config.timestamp_type is TimestampType.CREATE_TIME
@@ -122,7 +125,8 @@ SELECT *,
     WHEN `e` > `T` + {seconds(times.max_future_seconds * 1000)} THEN 'TooFarInFuture'
   END AS `refused`,
   `T` > `e` + {seconds(times.allowed_delay_seconds * 1000)} AS `late`
-FROM source"""
+FROM source
+WHERE `reason` IS NULL OR `reason` <> {literal(HEARTBEAT)}"""
 
 
 def _window_function(spec: StreamPipelineSpec) -> str:
@@ -173,11 +177,28 @@ def published_view(config: JobConfig, config_file: str) -> str:
             literal(config_file),
         ]
     )
-    boundary = f"TO_TIMESTAMP_LTZ({config.assignment.boundary}, 3)"
     return f"""CREATE TEMPORARY VIEW published AS
 SELECT {PUBLISH}({arguments}) AS `windows`, `window_time`
 FROM finished
-WHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) > {boundary}"""
+WHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) > {_boundary(config)}"""
+
+
+def _boundary(config: JobConfig) -> str:
+    return f"TO_TIMESTAMP_LTZ({config.assignment.boundary}, 3)"
+
+
+def ended_view(config: JobConfig) -> str:
+    """Windows that have ended, with what was published: also those that no record in time lies in.
+
+    Without the heartbeats progress would stand still while records come that are all late or refused, and at
+    the beginning of a stream.
+    """
+    return f"""CREATE TEMPORARY VIEW ended AS
+SELECT `windows`, `window_time` FROM published
+UNION ALL
+SELECT CAST(0 AS BIGINT) AS `windows`, `e` AS `window_time`
+FROM source
+WHERE `reason` = {literal(HEARTBEAT)} AND `e` >= {_boundary(config)}"""
 
 
 def progress_table(config: JobConfig) -> str:
@@ -270,7 +291,7 @@ SELECT '{assignment.generation}/{assignment.epoch}/{EngineName.FLINK}', {assignm
   1000 * UNIX_TIMESTAMP(CAST(`window_end` AS STRING)) + EXTRACT(MILLISECOND FROM `window_end`),
   SUM(`windows`),
   1000 * UNIX_TIMESTAMP()
-FROM TABLE(TUMBLE(TABLE published, DESCRIPTOR(`window_time`), {seconds(slide)}))
+FROM TABLE(TUMBLE(TABLE ended, DESCRIPTOR(`window_time`), {seconds(slide)}))
 GROUP BY `window_start`, `window_end`;
 INSERT INTO repairs
 SELECT 'Late', `key`, `e_ms`, `e_ms` + 1, `partition`, `offset`
@@ -339,6 +360,7 @@ def statements(config: JobConfig, config_file: str) -> list[str]:
         on_time_view(),
         windows_view(config),
         published_view(config, config_file),
+        ended_view(config),
         progress_table(config),
         repairs_table(config),
         dead_letters_table(config),

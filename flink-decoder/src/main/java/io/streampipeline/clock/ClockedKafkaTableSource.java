@@ -86,7 +86,9 @@ final class ClockedKafkaTableSource extends KafkaDynamicSource {
                         decoder(context, valueDecodingFormat, valueProjection, null),
                         context.createTypeInformation(producedDataType));
         List<TopicPartition> partitions = new ArrayList<>(specificStartupOffsets.keySet());
-        return new Provider(new ClockedSource(kafka, properties, partitions, offsetColumn(), clock));
+        Heartbeats heartbeats = Heartbeats.of(producedDataType, metadataKeys.size());
+        return new Provider(
+                new ClockedSource(kafka, properties, partitions, offsetColumn(), heartbeats, clock));
     }
 
     private DeserializationSchema<RowData> decoder(

@@ -11,15 +11,21 @@ final class ClockedOutput implements ReaderOutput<RowData> {
     private final ReaderOutput<RowData> main;
     private final Map<String, PartitionClock> clocks;
     private final int offsetColumn;
+    private final Heartbeats heartbeats;
 
     /**
      * @param clocks by split
      * @param offsetColumn where a row holds its record's offset
      */
-    ClockedOutput(ReaderOutput<RowData> main, Map<String, PartitionClock> clocks, int offsetColumn) {
+    ClockedOutput(
+            ReaderOutput<RowData> main,
+            Map<String, PartitionClock> clocks,
+            int offsetColumn,
+            Heartbeats heartbeats) {
         this.main = main;
         this.clocks = clocks;
         this.offsetColumn = offsetColumn;
+        this.heartbeats = heartbeats;
     }
 
     ReaderOutput<RowData> main() {
@@ -28,7 +34,7 @@ final class ClockedOutput implements ReaderOutput<RowData> {
 
     @Override
     public SourceOutput<RowData> createOutputForSplit(String split) {
-        return new OfSplit(main.createOutputForSplit(split), clocks.get(split), offsetColumn);
+        return new OfSplit(main.createOutputForSplit(split), clocks.get(split), offsetColumn, heartbeats);
     }
 
     @Override
@@ -62,7 +68,8 @@ final class ClockedOutput implements ReaderOutput<RowData> {
         main.markActive();
     }
 
-    private record OfSplit(SourceOutput<RowData> output, PartitionClock clock, int offsetColumn)
+    private record OfSplit(
+            SourceOutput<RowData> output, PartitionClock clock, int offsetColumn, Heartbeats heartbeats)
             implements SourceOutput<RowData> {
         @Override
         public void collect(RowData row) {
@@ -73,6 +80,11 @@ final class ClockedOutput implements ReaderOutput<RowData> {
         public void collect(RowData row, long t) {
             // First: the row may be used again behind the output. Nobody looks before both are done.
             clock.read(row.getLong(offsetColumn), t);
+            long end = clock.passes(t);
+            if (end != PartitionClock.WAIT) {
+                // Before the record: with its T the watermark passes the end, and a heartbeat would come too late.
+                output.collect(heartbeats.before(row, end), t);
+            }
             output.collect(row, t);
         }
 

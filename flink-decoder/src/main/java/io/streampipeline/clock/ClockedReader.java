@@ -28,6 +28,7 @@ final class ClockedReader implements SourceReader<RowData, KafkaPartitionSplit> 
     private final TopicWatch watch;
     private final ClockOptions options;
     private final int offsetColumn;
+    private final Heartbeats heartbeats;
 
     /** By split. */
     private final Map<String, PartitionClock> clocks = new LinkedHashMap<>();
@@ -47,11 +48,13 @@ final class ClockedReader implements SourceReader<RowData, KafkaPartitionSplit> 
             TopicWatch watch,
             ClockOptions options,
             int offsetColumn,
+            Heartbeats heartbeats,
             boolean forNothing) {
         this.reader = reader;
         this.watch = watch;
         this.options = options;
         this.offsetColumn = offsetColumn;
+        this.heartbeats = heartbeats;
         this.toBeMarkedIdle = forNothing;
     }
 
@@ -64,7 +67,7 @@ final class ClockedReader implements SourceReader<RowData, KafkaPartitionSplit> 
     @Override
     public InputStatus pollNext(ReaderOutput<RowData> main) throws Exception {
         if (output == null || output.main() != main) {
-            output = new ClockedOutput(main, clocks, offsetColumn);
+            output = new ClockedOutput(main, clocks, offsetColumn, heartbeats);
         }
         if (toBeMarkedIdle && clocks.isEmpty()) {
             main.markIdle();

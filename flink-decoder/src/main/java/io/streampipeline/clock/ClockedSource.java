@@ -27,6 +27,7 @@ final class ClockedSource
     private final Properties properties;
     private final List<TopicPartition> partitions;
     private final int offsetColumn;
+    private final Heartbeats heartbeats;
     private final ClockOptions clock;
 
     /**
@@ -39,11 +40,13 @@ final class ClockedSource
             Properties properties,
             List<TopicPartition> partitions,
             int offsetColumn,
+            Heartbeats heartbeats,
             ClockOptions clock) {
         this.kafka = kafka;
         this.properties = properties;
         this.partitions = partitions;
         this.offsetColumn = offsetColumn;
+        this.heartbeats = heartbeats;
         this.clock = clock;
     }
 
@@ -55,7 +58,8 @@ final class ClockedSource
         TopicWatch watch =
                 new TopicWatch(name, new KafkaTopicLookup(properties, name, partitions), clock, System::nanoTime);
         boolean forNothing = !Owners.of(partitions, context.currentParallelism()).contains(subtask);
-        return new ClockedReader(kafka.createReader(context), watch, clock, offsetColumn, forNothing);
+        return new ClockedReader(
+                kafka.createReader(context), watch, clock, offsetColumn, heartbeats, forNothing);
     }
 
     @Override

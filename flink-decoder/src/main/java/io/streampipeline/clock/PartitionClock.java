@@ -14,6 +14,9 @@ final class PartitionClock {
     private long position;
     private long newest = Look.NOTHING;
 
+    /** T of the record that passes the next end of a window. */
+    private long passing = Long.MIN_VALUE;
+
     /** Where a look found it at its end, and the first of those looks. */
     private long restPosition = NOWHERE;
 
@@ -41,6 +44,20 @@ final class PartitionClock {
         if (t > newest) {
             newest = t;
         }
+    }
+
+    /**
+     * The newest end of a window (ms) that a record with T {@code t} is the first of its partition to pass, or {@link
+     * #WAIT}: a window can be closed when the watermark is at its last millisecond.
+     */
+    long passes(long t) {
+        if (t < passing) {
+            return WAIT;
+        }
+        long slide = options.slideMs();
+        long end = Math.floorDiv(t - options.lagMs() + 1, slide) * slide;
+        passing = end + slide + options.lagMs() - 1;
+        return end;
     }
 
     /** The watermark (ms) of the idle partition, or {@link #WAIT}. */

@@ -20,6 +20,11 @@ class ClockedReaderTest {
     private static final TopicPartition ZERO = new TopicPartition("t", 0);
     private static final TopicPartition ONE = new TopicPartition("t", 1);
 
+    /** Of rows with the columns reason, offset, e, offset again: the last one is metadata. */
+    private static final Heartbeats HEARTBEATS = new Heartbeats(4, 3, 0, 2);
+
+    private static final long SLIDE_MS = 1000;
+
     private final FakeLookup topic = new FakeLookup();
     private final FakeReader kafka = new FakeReader();
     private final FakeOutput output = new FakeOutput();
@@ -28,9 +33,9 @@ class ClockedReaderTest {
     private ClockedReader reader;
 
     private void given(boolean byWallClock, long positionOfZero, long positionOfOne) {
-        ClockOptions options = new ClockOptions(100, 1000, byWallClock);
+        ClockOptions options = new ClockOptions(100, SLIDE_MS, 1000, byWallClock);
         watch = new TopicWatch("test", topic, options, () -> nanos);
-        reader = new ClockedReader(kafka, watch, options, 1, false);
+        reader = new ClockedReader(kafka, watch, options, 1, HEARTBEATS, false);
         reader.addSplits(
                 List.of(new KafkaPartitionSplit(ZERO, positionOfZero), new KafkaPartitionSplit(ONE, positionOfOne)));
     }
@@ -45,8 +50,14 @@ class ClockedReaderTest {
         kafka.fetched.add(new FakeReader.Fetched(partition.toString(), offset, t));
     }
 
-    /** Polls until nothing is there; returns what was handed on. */
+    /** Polls until nothing is there; returns what was handed on, heartbeats left out. */
     private List<String> polled() throws Exception {
+        List<String> seen = polledAll();
+        seen.removeIf(text -> text.contains("Heartbeat"));
+        return seen;
+    }
+
+    private List<String> polledAll() throws Exception {
         output.seen.clear();
         InputStatus status;
         do {
@@ -271,18 +282,70 @@ class ClockedReaderTest {
 
     @Test
     void withoutSplitsNothingIsLookedUp() throws Exception {
-        watch = new TopicWatch("test", topic, new ClockOptions(100, 1000, false), () -> nanos);
+        watch = new TopicWatch("test", topic, new ClockOptions(100, SLIDE_MS, 1000, false), () -> nanos);
         watch.look();
         assertEquals(List.of(), topic.asked);
     }
 
     @Test
     void aSubtaskThatGetsNoPartitionIsMarkedIdleOnce() throws Exception {
-        ClockOptions options = new ClockOptions(100, 1000, false);
+        ClockOptions options = new ClockOptions(100, SLIDE_MS, 1000, false);
         watch = new TopicWatch("test", topic, options, () -> nanos);
-        reader = new ClockedReader(kafka, watch, options, 1, true);
+        reader = new ClockedReader(kafka, watch, options, 1, HEARTBEATS, true);
         assertEquals(List.of("main idle"), polled());
         assertEquals(List.of(), polled());
+    }
+
+    @Test
+    void aHeartbeatComesBeforeTheRecordThatPassesTheEndOfAWindow() throws Exception {
+        given(false, 0, 0);
+        fetched(ONE, 0, 5099);
+        fetched(ONE, 1, 6098);
+        fetched(ONE, 2, 6099);
+        fetched(ONE, 3, 6100);
+        assertEquals(
+                List.of(
+                        "t-1 Heartbeat e 4999 T 5099 before 0",
+                        "t-1 record 0 T 5099",
+                        // Its watermark is 5998: the window that ends at 6000 stays open.
+                        "t-1 record 1 T 6098",
+                        "t-1 Heartbeat e 5999 T 6099 before 2",
+                        "t-1 record 2 T 6099",
+                        "t-1 record 3 T 6100"),
+                polledAll());
+    }
+
+    @Test
+    void ofSeveralEndsThatOneRecordPassesTheLastHasAHeartbeat() throws Exception {
+        given(false, 0, 0);
+        fetched(ONE, 0, 5099);
+        fetched(ONE, 1, 9500);
+        // A clock does not go back.
+        fetched(ONE, 2, 7500);
+        fetched(ONE, 3, 10_098);
+        assertEquals(
+                List.of(
+                        "t-1 Heartbeat e 4999 T 5099 before 0",
+                        "t-1 record 0 T 5099",
+                        "t-1 Heartbeat e 8999 T 9500 before 1",
+                        "t-1 record 1 T 9500",
+                        "t-1 record 2 T 7500",
+                        "t-1 record 3 T 10098"),
+                polledAll());
+    }
+
+    @Test
+    void eachPartitionHasHeartbeatsOfItsOwn() throws Exception {
+        given(false, 0, 0);
+        fetched(ZERO, 7, 5099);
+        fetched(ONE, 0, 5099);
+        assertEquals(
+                List.of(
+                        "t-0 Heartbeat e 4999 T 5099 before 7",
+                        "t-0 record 7 T 5099",
+                        "t-1 Heartbeat e 4999 T 5099 before 0",
+                        "t-1 record 0 T 5099"),
+                polledAll());
     }
 
     @Test

@@ -21,7 +21,12 @@ final class FakeOutput implements ReaderOutput<RowData> {
 
             @Override
             public void collect(RowData row, long t) {
-                seen.add(split + " record " + row.getLong(1) + " T " + t);
+                if (row.isNullAt(0)) {
+                    seen.add(split + " record " + row.getLong(1) + " T " + t);
+                } else {
+                    seen.add(split + " " + row.getString(0) + " e " + row.getTimestamp(2, 3).getMillisecond()
+                            + " T " + t + " before " + row.getLong(3));
+                }
             }
 
             @Override

@@ -17,7 +17,10 @@ import org.apache.flink.core.io.InputStatus;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
 
-/** Hands on one record a poll, as Flink's Kafka reader does, and keeps its calls. */
+/**
+ * Hands on one record a poll, as Flink's Kafka reader does, and keeps its calls. Columns: reason, offset, e; as metadata
+ * the offset again.
+ */
 final class FakeReader implements SourceReader<RowData, KafkaPartitionSplit> {
     record Fetched(String split, long offset, long t) {}
 
@@ -34,7 +37,7 @@ final class FakeReader implements SourceReader<RowData, KafkaPartitionSplit> {
         }
         // Flink's reader asks once for each split.
         outputs.computeIfAbsent(record.split(), output::createOutputForSplit)
-                .collect(GenericRowData.of("value", record.offset()), record.t());
+                .collect(GenericRowData.of(null, record.offset(), null, record.offset()), record.t());
         return InputStatus.MORE_AVAILABLE;
     }
 
