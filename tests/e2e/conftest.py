@@ -39,25 +39,31 @@ def delete(bed: Bed, namespace: str) -> None:
         _deletions.append(f"deleted in {', '.join(phases)}: nothing left after {gone:.1f} s")
 
 
+def namespaces(bed: Bed) -> list[str]:
+    """Those that these tests made."""
+    found = bed.api.request("GET", "/api/v1/namespaces")["items"]
+    return [each["metadata"]["name"] for each in found if each["metadata"]["name"].startswith("e2e-")]
+
+
 @pytest.fixture(scope="session")
-def bed() -> Bed:
-    """With the chart installed, for all namespaces."""
+def bed() -> Iterator[Bed]:
+    """With the chart installed, for all namespaces; no test's namespace is left."""
     made = assemble()
-    for namespace in made.api.request("GET", "/api/v1/namespaces")["items"]:
-        if namespace["metadata"]["name"].startswith("e2e-"):
-            made.kubectl("delete", "namespace", namespace["metadata"]["name"], "--timeout=120s")
+    for namespace in namespaces(made):
+        made.kubectl("delete", "namespace", namespace, "--timeout=120s")
     product.install(made, [])
-    return made
+    yield made
+    made.until("the namespaces are gone", lambda: not namespaces(made), seconds=120)
 
 
 @pytest.fixture
 def namespace(bed: Bed) -> Iterator[str]:
-    """A new one in which the operator may use Secrets; gone at the end."""
+    """A new one in which the operator may use Secrets. At the end its pipelines are gone, and it is going."""
     name = bed.namespace(f"e2e-{next(_numbers)}-{int(time.time())}")
     product.grant(bed, name)
     yield name
     delete(bed, name)
-    bed.kubectl("delete", "namespace", name, "--timeout=120s")
+    bed.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture

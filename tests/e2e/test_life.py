@@ -63,19 +63,8 @@ def test_what_is_missing_is_said_and_heals(bed: Bed, namespace: str) -> None:
     events = bed.kubectl("get", "events", "-n", namespace)
     assert "ConfigMapMissing" in events
     assert "ChildRepaired" in events
-
-
-def test_deleted_in_fallback_nothing_is_left(
-    bed: Bed, namespace: str, running: Callable[..., product.Producer], deleted: Callable[[str], None]
-) -> None:
-    running(namespace)
-    bed.streampipeline("pin", NAME, "dask", "-n", namespace)
-    bed.until("Dask works", lambda: bed.phase(namespace, NAME) == "Fallback", seconds=90)
-    uid = bed.pipeline(namespace, NAME)["metadata"]["uid"]
-    deleted(namespace)
-    topics = bed.kubectl("exec", "-n", namespace, "kafka-0", "--", "ls", "/var/lib/kafka/data")
-    live = [name for name in topics.split() if uid in name and not name.endswith("-delete")]
-    assert live == []
+    bed.streampipeline("suspend", NAME, "-n", namespace)
+    bed.until("it is deleted suspended", lambda: reason() == "Suspended", seconds=30)
 
 
 def test_uninstalled_and_installed_again(

@@ -69,9 +69,9 @@ def test_what_one_operator_began_the_next_one_finishes(
             audit = audited(bed, where, name)
             assert (audit["lost"], audit["doubled"], audit["differing"]) == (0, 0, 0)
             assert audit["windows_expected"] > 0
-        bed.streampipeline("suspend", "bystander", "-n", other)
-        reason = partial(bed.condition, other, "bystander", "Ready")
-        bed.until("it is suspended", lambda: reason().get("reason") == "Suspended", seconds=60)
+        bed.streampipeline("pin", "bystander", "dask", "-n", other)
+        triggering = partial(bed.phase, other, "bystander")
+        bed.until("it is deleted in Triggering", lambda: triggering() == "Triggering", seconds=30, every=0.1)
     finally:
         deleted(other)
-        bed.kubectl("delete", "namespace", other, "--timeout=120s")
+        bed.kubectl("delete", "namespace", other, "--wait=false")

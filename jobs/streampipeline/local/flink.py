@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from streampipeline.engines.flink.cluster import settings
+from streampipeline.engines.flink.cluster import ENVIRONMENT, settings
 from streampipeline.engines.flink.gateway import JobManager, SqlGateway
 from streampipeline.local.processes import Processes, free_port
 
@@ -66,6 +66,7 @@ class FlinkProcesses:
     @property
     def _env(self) -> dict[str, str]:
         return {
+            **ENVIRONMENT,
             "FLINK_HOME": str(self._home),
             "FLINK_CONF_DIR": str(self._conf),
             "FLINK_LOG_DIR": str(self._processes.workdir / "logs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streampipeline.engines.flink.cluster import ENVIRONMENT
 from streampipeline.engines.flink.cluster import settings as flink_settings
 from streampipeline_operator.desired.common import (
     JOBS_MOUNT,
@@ -85,6 +86,7 @@ def _flink(pipeline: Pipeline, name: str, script: str, options: list[str], cpu: 
         pipeline.image("flink"),
         [f"{HOME}/bin/{script}", "start-foreground", *options],
         resources=resources(cpu, *memory),
+        env=ENVIRONMENT,
         **more,  # type: ignore[arg-type]
     )
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+ENVIRONMENT = {
+    # Both start jobs and do little else. What the optimizing compiler would take while they start is missed
+    # by the TaskManager, which starts at the same time.
+    "FLINK_ENV_JAVA_OPTS_JM": "-XX:TieredStopAtLevel=1",
+    "FLINK_ENV_JAVA_OPTS_SQL_GATEWAY": "-XX:TieredStopAtLevel=1",
+}
+"""Of Flink's start scripts."""
+
 
 def settings(*, slots: int, python: str) -> dict[str, str]:
     """`slots`: of one TaskManager; `python`: the interpreter of the environment with PyFlink."""
