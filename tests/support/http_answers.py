@@ -33,7 +33,7 @@ class Server:
 
 @contextmanager
 def http_server(answer: Callable[[Request], Answer]) -> Iterator[Server]:
-    """Serves POST and PATCH until the block ends; every request is answered by `answer` and kept."""
+    """Serves GET, POST and PATCH until the block ends; every request is answered by `answer` and kept."""
     requests: list[Request] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ def http_server(answer: Callable[[Request], Answer]) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_PATCH = do_POST  # noqa: N815  # the library's name
+        do_GET = do_PATCH = do_POST  # noqa: N815  # the library's names
 
         def log_message(self, *_: object) -> None:
             """Tests print nothing."""

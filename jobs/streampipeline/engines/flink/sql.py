@@ -17,6 +17,8 @@ from streampipeline.jobconfig import PROGRESS_PARTITION, EngineName, JobConfig, 
 from streampipeline.scaling import scaled_column_of, scaled_columns
 
 PUBLISH = "streampipeline_publish"
+PROGRESS = "progress"
+"""The table of progress rows; Flink's operators that write it have it in their names."""
 HEARTBEAT = "Heartbeat"
 """The reason of rows that stand for no record: one before each end of a window that a partition passes."""
 
@@ -220,7 +222,7 @@ def progress_table(config: JobConfig) -> str:
             "properties.transaction.timeout.ms": "60000",
         }
     )
-    return f"""CREATE TEMPORARY TABLE progress (
+    return f"""CREATE TEMPORARY TABLE {PROGRESS} (
   `id` STRING,
   `generation` INT,
   `epoch` BIGINT,
@@ -285,7 +287,7 @@ def statement_set(config: JobConfig) -> str:
     assignment = config.assignment
     topic = literal(config.spec.source.kafka.topic)
     return f"""EXECUTE STATEMENT SET BEGIN
-INSERT INTO progress
+INSERT INTO {PROGRESS}
 SELECT '{assignment.generation}/{assignment.epoch}/{EngineName.FLINK}', {assignment.generation},
   CAST({assignment.epoch} AS BIGINT), '{EngineName.FLINK}',
   1000 * UNIX_TIMESTAMP(CAST(`window_end` AS STRING)) + EXTRACT(MILLISECOND FROM `window_end`),
