@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.support.rendered import (
     ALL_VALUES,
     CLUSTER,
@@ -157,3 +160,43 @@ def test_the_hook_before_an_uninstall_may_do_its_work(values: dict[str, Any]) ->
     ]
     limited = [rule["resourceNames"] for rule in own["rules"] if rule["apiGroups"] == ["apps"]]
     assert limited == [[OPERATOR, DASK]] * 2
+
+
+DASKS_OWN = "dask_kubernetes/operator/deployment/helm/dask-kubernetes-operator/templates/clusterrole.yaml"
+NOT_NEEDED = {
+    # What kopf looks for: other operators, new namespaces and definitions, webhooks.
+    ("kopf.dev", "clusterkopfpeerings"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("", "namespaces"),
+    ("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io/v1beta1", "validatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io/v1beta1", "mutatingwebhookconfigurations"),
+    # Pipelines have no jobs of Dask's, and their workers are not scaled by it.
+    ("kubernetes.dask.org", "daskjobs/status"),
+    ("kubernetes.dask.org", "daskworkergroups/scale"),
+    # Parts that it reads with the whole.
+    ("", "pods/status"),
+    ("", "services/status"),
+    ("apps", "deployments/status"),
+    # Its events are switched off.
+    ("", "events"),
+    ("events.k8s.io", "events"),
+}
+"""What the chart in dask-kubernetes' wheel lets its operator do and this one does not."""
+
+
+def test_rights_of_daskoperator_are_those_that_its_own_chart_gives_it_as_far_as_pipelines_need_them() -> None:
+    """Fails when a new version of it asks for something else: look whether it is needed here."""
+    text = Path(str(metadata.distribution("dask-kubernetes").locate_file(DASKS_OWN))).read_text()
+    plain = "\n".join(line for line in text.splitlines() if "{{" not in line)
+    theirs = rights(yaml.safe_load(plain)["rules"])
+    ours = rights(named(template(CLUSTER), "ClusterRole", DASK)["rules"])
+    assert theirs.keys() - ours.keys() == NOT_NEEDED
+    # To own objects in a way that blocks the owner's end, where the API server asks for this right.
+    more = {what: verbs for what, verbs in ours.items() if not what[1].endswith("/finalizers")}
+    assert {
+        what: beyond
+        for what, verbs in more.items()
+        if "*" not in theirs[what] and (beyond := verbs - theirs[what])
+    } == {}
