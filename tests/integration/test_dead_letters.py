@@ -176,7 +176,8 @@ def test_what_would_be_refused_again_stays_and_the_rest_counts_once(ground: Grou
 
     ground.driver(job)
     deadline = now() + 120_000
-    while frontier(job) < copy[2] + 1_000 and now() < deadline:
+    # Far enough for windows that others are in: on a busy machine all before may be late.
+    while frontier(job) < copy[2] + 5_000 and now() < deadline:
         produce(ground, "refused", [value_of("other", now(), GOOD)])
         time.sleep(0.2)
     assert ground.stop() == 0
