@@ -127,6 +127,13 @@ def wake_a_new_partition(stack: Stack) -> None:
     stack.send(partition, b"new", [records.reading("new", now) for _ in range(50)])
 
 
+def late_records(stack: Stack) -> None:
+    """A late record in each partition, as from a gateway that sends what it has kept."""
+    kept = records.reading("gateway", time.time_ns() // 1_000_000 - 60_000)
+    for partition in stack.ends():
+        stack.send(partition, b"gateway", [kept])
+
+
 def odd_records(stack: Stack) -> None:
     """One of each that is refused, and some that are late or early."""
     now = time.time_ns() // 1_000_000

@@ -140,6 +140,15 @@ SCENARIOS = (
         shared=True,
     ),
     Scenario(
+        "late-records-alone",
+        Right.WAIT,
+        inject=lambda stack: stack.signal(PRODUCER, signal.SIGSTOP),
+        keep=deeds.late_records,
+        heal=lambda stack: stack.signal(PRODUCER, signal.SIGCONT),
+        hold=30,
+        shared=True,
+    ),
+    Scenario(
         "clock-ahead",
         Right.WAIT,
         inject=lambda stack: stack.set_clock(120),
