@@ -179,29 +179,23 @@ def test_only_on_time_records_are_in_windows_and_the_rest_goes_elsewhere() -> No
     assert targets["dead_letters"] == "judged WHERE `refused` IS NOT NULL"
 
 
-def test_only_windows_after_the_boundary_are_published() -> None:
-    assignment = {
-        "engine": "flink",
-        "epoch": 7,
-        "generation": 3,
-        "boundary": 1_700_000_005_000,
-        "offsets": {0: 0},
-    }
+AT_A_BOUNDARY = {
+    "engine": "flink",
+    "epoch": 7,
+    "generation": 3,
+    "boundary": 1_700_000_005_000,
+    "offsets": {0: 0},
+}
 
-    view = sql.published_view(make(assignment=assignment), CONFIG_FILE)
+
+def test_only_windows_after_the_boundary_are_published() -> None:
+    view = sql.published_view(make(assignment=AT_A_BOUNDARY), CONFIG_FILE)
 
     assert view.endswith("WHERE CAST(`window_end` AS TIMESTAMP_LTZ(3)) > TO_TIMESTAMP_LTZ(1700000005000, 3)")
 
 
 def test_progress_goes_on_where_no_record_in_time_lies_in_a_window() -> None:
-    assignment = {
-        "engine": "flink",
-        "epoch": 7,
-        "generation": 3,
-        "boundary": 1_700_000_005_000,
-        "offsets": {0: 0},
-    }
-    config = make(assignment=assignment)
+    config = make(assignment=AT_A_BOUNDARY)
 
     assert sql.ended_view(config).endswith(
         "FROM source\nWHERE `reason` = 'Heartbeat' AND `e` >= TO_TIMESTAMP_LTZ(1700000005000, 3)"
