@@ -19,7 +19,7 @@ import org.apache.flink.table.types.DataType;
  * @param e where it has its event time, the last millisecond before the end
  */
 record Heartbeats(int columns, int physical, int reason, int e) implements Serializable {
-    private static final StringData HEARTBEAT = StringData.fromString("Heartbeat");
+    private static final String HEARTBEAT = "Heartbeat";
 
     /**
      * For rows of a table.
@@ -43,7 +43,8 @@ record Heartbeats(int columns, int physical, int reason, int e) implements Seria
     /** The one of a window that ends at {@code end} (ms), with the metadata of the record that comes after it. */
     RowData before(RowData record, long end) {
         GenericRowData row = new GenericRowData(columns);
-        row.setField(reason, HEARTBEAT);
+        // One of its own each time: its lazy fields are not made for sharing between threads.
+        row.setField(reason, StringData.fromString(HEARTBEAT));
         row.setField(e, TimestampData.fromEpochMillis(end - 1));
         // As Flink's Kafka source makes them.
         GenericRowData next = (GenericRowData) record;
