@@ -129,16 +129,18 @@ def followed_run(
     changes: Mapping[str, str],
 ) -> dict[str, Any]:
     """The report of a run to its end, in `folder`. `follow` is called with each line that it says."""
-    run = subprocess.Popen(
-        [
-            sys.executable, "-m", "streampipeline.cli", "run", str(file), "--json",
-            "--workdir", str(folder / "work"), "--report", str(folder / "report.json"), *options,
-        ],
-        env={**environment(), **changes},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )  # fmt: skip
+    errors = folder / "errors"
+    with errors.open("wb") as stderr:
+        run = subprocess.Popen(
+            [
+                sys.executable, "-m", "streampipeline.cli", "run", str(file), "--json",
+                "--workdir", str(folder / "work"), "--report", str(folder / "report.json"), *options,
+            ],
+            env={**environment(), **changes},
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )  # fmt: skip
     assert run.stdout is not None
     said = []
     try:
@@ -151,7 +153,7 @@ def followed_run(
         run.wait()
         run.stdout.close()
         events = [line for line in said if '"event"' in line or '"message"' in line]
-        print("".join([*events, *said[-3:]])[-8000:])
+        print("".join([*events, *said[-3:]])[-8000:], errors.read_text()[-4000:])
     assert code == 0
     assert not of(folder / "work"), "the run left processes behind"
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())

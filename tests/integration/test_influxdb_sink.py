@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import stat
 import struct
 import subprocess
@@ -24,6 +23,7 @@ from tests.support.publish_config import job_config, windows
 
 from streampipeline.api.spec import OutputType
 from streampipeline.jobconfig import EngineName, InfluxDbEndpoint, JobConfig
+from streampipeline.local.processes import free_port
 from streampipeline.points import Scores, aggregate_values, points_schema, points_table
 from streampipeline.sinks.base import Fenced, Rejected, SinkUnavailable
 from streampipeline.sinks.influxdb_admin import InfluxDbAdmin
@@ -133,9 +133,7 @@ class Influx:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influx]:
     program = influxd()
     folder = tmp_path_factory.mktemp("influxdb")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     paths = {"bolt": "influxd.bolt", "sqlite": "influxd.sqlite", "engine": "engine"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

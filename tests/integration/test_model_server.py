@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ import lightgbm as lgb
 import numpy as np
 import psutil
 import pytest
+
+from streampipeline.local.processes import free_port
 
 FOLDER = Path(__file__).parents[2] / "model-server"
 MODEL = FOLDER / "models" / "nurse-stress" / "model.txt"
@@ -33,12 +34,6 @@ COMMANDS = {
 class Server:
     client: httpx.Client
     process: subprocess.Popen[bytes]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

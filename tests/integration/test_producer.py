@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,14 +20,15 @@ import fastavro
 import polars as pl
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from tests.support.dask_ground import kafka_home
 
+from streampipeline.local.kafka import KafkaProcess
+from streampipeline.local.processes import Processes, free_port
 from streampipeline.producer.settings import NURSE_SCHEMA, SIGNALS
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
-KAFKA_HOME = Path(os.environ.get("STREAMPIPELINE_KAFKA", ROOT / "build/runtime/kafka"))
 
 
 @dataclass(frozen=True)
@@ -57,38 +57,18 @@ PLAIN_SCHEMA = {
 }
 
 
-class Broker:
-    """One Kafka broker that can be stopped and started again on the same port."""
+class Broker(KafkaProcess):
+    """The broker of a run, and what stands in its topics."""
 
-    def __init__(self, folder: Path) -> None:
-        port, controller = _free_ports(2)
-        self.servers = f"127.0.0.1:{port}"
-        self._settings, self._log = folder / "server.properties", folder / "log"
-        self._settings.write_text(
-            f"process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n"
-            f"listeners=PLAINTEXT://{self.servers},CONTROLLER://127.0.0.1:{controller}\n"
-            f"advertised.listeners=PLAINTEXT://{self.servers}\ncontroller.listener.names=CONTROLLER\n"
-            f"log.dirs={folder / 'data'}\noffsets.topic.replication.factor=1\n"
-        )
-        self._java(
-            "kafka.tools.StorageTool", "format", "-t", "c3RyZWFtcGlwZWxpbmUAAA", "-c", self._settings
-        ).wait(60)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = self._java("kafka.Kafka", self._settings)
-        admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
-        _until(lambda: bool(admin.list_topics(timeout=5).brokers), 60)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(60)
+    def await_answers(self) -> None:
+        """Start it when it does not run; returns when it answers."""
+        self.start()
+        _until(self.answers, 60)
 
     def records(self, topic: str) -> list[Record]:
         """All records of a topic, partition by partition."""
         consumer = Consumer(
-            {"bootstrap.servers": self.servers, "group.id": "test", "enable.auto.commit": False}
+            {"bootstrap.servers": self.bootstrap, "group.id": "test", "enable.auto.commit": False}
         )
         try:
             found = []
@@ -110,7 +90,7 @@ class Broker:
 
     def count(self, topic: str) -> int:
         """Records in a topic; 0 when it is not there."""
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "test"})
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test"})
         try:
             found = consumer.list_topics(timeout=10).topics.get(topic)
             partitions = list(found.partitions) if found is not None else []
@@ -118,24 +98,6 @@ class Broker:
             return sum(high - low for low, high in ends)
         finally:
             consumer.close()
-
-    def _java(self, *arguments: object) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
-            return subprocess.Popen(
-                ["java", "-Xmx384m", "-cp", f"{KAFKA_HOME}/libs/*", *map(str, arguments)],
-                stdout=log,
-                stderr=log,
-            )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def _until(happened: Callable[[], bool], seconds: float) -> None:
@@ -152,14 +114,13 @@ def _until(happened: Callable[[], bool], seconds: float) -> None:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    if not (KAFKA_HOME / "libs").is_dir():
-        pytest.fail(f"no Kafka in {KAFKA_HOME}: run hack/bootstrap.py, or set STREAMPIPELINE_KAFKA")
-    one = Broker(tmp_path_factory.mktemp("kafka"))
+    processes = Processes(tmp_path_factory.mktemp("kafka"))
+    one = Broker(processes, home=kafka_home())
     try:
-        one.start()
+        one.await_answers()
         yield one
     finally:
-        one.stop()
+        processes.stop_all(grace_seconds=60)
 
 
 def _start(servers: str, *arguments: object) -> subprocess.Popen[str]:
@@ -189,7 +150,7 @@ def _run(servers: str, *arguments: object, code: int = 0) -> tuple[dict[str, Any
 
 def test_live_records_are_due_now_with_the_faults_that_were_asked_for(broker: Broker) -> None:
     report, _ = _run(
-        broker.servers, "--topic", "live", "--rate", 600, "--duration", 4, "--poison", 12, "--late", 20,
+        broker.bootstrap, "--topic", "live", "--rate", 600, "--duration", 4, "--poison", 12, "--late", 20,
         "--late-seconds", 30, "--silent-partition", "2:1:3",
     )  # fmt: skip
     records = broker.records("live")
@@ -234,7 +195,7 @@ def test_a_replay_has_the_times_of_the_recording(broker: Broker, tmp_path: Path)
     frame = _recording(tmp_path / "recording.parquet")
     end = 1_750_000_000_000
     arguments = ["--data", tmp_path / "recording.parquet", "--rate", "max", "--end", end, "--partitions", 2]
-    report, _ = _run(broker.servers, "--topic", "replay", *arguments)
+    report, _ = _run(broker.bootstrap, "--topic", "replay", *arguments)
     records = broker.records("replay")
     assert len(records) == frame.height == report["records"]
     values = [value for record in records if (value := record.decoded()) is not None]
@@ -247,17 +208,17 @@ def test_a_replay_has_the_times_of_the_recording(broker: Broker, tmp_path: Path)
     sent = pl.DataFrame(values).sort("id", "datetime").select(*SIGNALS, "id")
     assert sent.equals(frame.sort("id", "datetime").select(*SIGNALS, "id"))
 
-    _, said = _run(broker.servers, "--topic", "live", *arguments, code=2)
+    _, said = _run(broker.bootstrap, "--topic", "live", *arguments, code=2)
     assert "message.timestamp.type=LogAppendTime" in said
 
 
 def test_a_broker_that_stops_for_a_while_loses_nothing(broker: Broker) -> None:
-    process = _start(broker.servers, "--topic", "restart", "--rate", 500)
+    process = _start(broker.bootstrap, "--topic", "restart", "--rate", 500)
     try:
         _until(lambda: broker.count("restart") > 200, 30)
         known = broker.count("restart")
         broker.stop()
-        broker.start()
+        broker.await_answers()
         _until(lambda: broker.count("restart") > known + 1000, 60)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
@@ -279,7 +240,7 @@ def test_a_broker_that_stops_for_a_while_loses_nothing(broker: Broker) -> None:
 
 
 def test_a_broker_that_cannot_be_reached_is_named() -> None:
-    (port,) = _free_ports(1)
+    port = free_port()
     _, said = _run(f"127.0.0.1:{port}", "--connect-attempts", 1, code=3)
     assert f"cannot reach Kafka at 127.0.0.1:{port} in 1 attempts" in said
 
@@ -291,7 +252,7 @@ def test_signals_without_an_end_have_no_recorded_times() -> None:
 
 def test_live_records_as_fast_as_it_goes_are_of_this_moment(broker: Broker) -> None:
     report, _ = _run(
-        broker.servers, "--topic", "burst", "--rate", "max", "--clock", "live", "--limit", 12_000
+        broker.bootstrap, "--topic", "burst", "--rate", "max", "--clock", "live", "--limit", 12_000
     )
     values = [(record, record.decoded()) for record in broker.records("burst")]
     assert len(values) == report["records"] == 12_000

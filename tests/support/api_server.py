@@ -25,7 +25,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from streampipeline.local.processes import Processes, free_port
+from streampipeline.local.processes import Processes
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAMS = Path(os.environ.get("STREAMPIPELINE_TEST_KUBERNETES") or REPOSITORY / "build/runtime/kubernetes")
@@ -119,7 +119,7 @@ def running(directory: Path) -> Iterator[ApiServer]:
     """
     processes = Processes(directory)
     certificates = directory / "certificates"
-    etcd, peers, port = free_port(), free_port(), free_port()
+    etcd, peers, port = (processes.reserve_port() for _ in range(3))
     token, url = secrets.token_hex(16), f"https://127.0.0.1:{port}"
     key = _write(directory / "service-accounts.key", _private_key())
     users = _write(directory / "tokens.csv", f'{token},administrator,administrator,"system:masters"\n')

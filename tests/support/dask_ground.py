@@ -34,7 +34,7 @@ from streampipeline.jobconfig import (
     TimestampType,
 )
 from streampipeline.local.kafka import KafkaProcess
-from streampipeline.local.processes import Processes, free_port
+from streampipeline.local.processes import Processes
 from streampipeline.topics import ensure_topics
 
 REPOSITORY = Path(__file__).parents[2]
@@ -143,7 +143,7 @@ class Ground:
             processes.stop_all()
 
     def start_cluster(self) -> None:
-        port = free_port()
+        port = self.processes.reserve_port()
         self.scheduler = f"tcp://127.0.0.1:{port}"
         self.processes.start("scheduler", commands.scheduler(sys.executable, port=port), env=self.environment)
         for _ in range(2):

@@ -20,7 +20,7 @@ from tests.support.api_server import ApiServer
 from tests.support.mortal_process import DIES_AFTER
 from tests.support.rendered import of_kind, template
 
-from streampipeline.local.processes import Child, Processes, free_port
+from streampipeline.local.processes import Child, Processes
 from streampipeline_operator.kube import (
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
@@ -185,7 +185,7 @@ class Operators:
         `dies_after`: the effect after which it kills itself, see `mortal_process`.
         """
         module = "tests.support.mortal_process" if dies_after else "streampipeline_operator"
-        workdir, port = self._directory / f"work-{identity}", free_port()
+        workdir, port = self._directory / f"work-{identity}", self._processes.reserve_port()
         self._processes.start(
             identity,
             [sys.executable, "-m", module],

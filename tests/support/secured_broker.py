@@ -17,7 +17,7 @@ from streampipeline.engines.dask import commands
 from streampipeline.jobconfig import PipelineConfig, TimestampType
 from streampipeline.kafka import admin
 from streampipeline.local.kafka import KafkaProcess
-from streampipeline.local.processes import Processes, free_port
+from streampipeline.local.processes import Processes
 from streampipeline.topics import ensure_source, ensure_topics
 from streampipeline_operator.resolve import KafkaAccess, write_kafka_access
 
@@ -57,7 +57,7 @@ class SecuredBroker(KafkaProcess):
 
     def _configure(self, controller: int) -> None:
         super()._configure(controller)
-        inside = free_port()
+        inside = self._processes.reserve_port()
         clients = f"SASL_SSL://127.0.0.1:{self.port}"
         lines = {
             "listeners": f"{clients},PLAINTEXT://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller}",

@@ -246,3 +246,19 @@ def test_a_taken_port_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(random, "sample", lambda *_: [taken])
         with pytest.raises(OSError, match="no free port"):
             free_port()
+
+
+def test_a_reserved_port_is_its_servers_from_the_first_start_to_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    processes = Processes(tmp_path)
+    reserved = processes.reserve_port()
+    other = free_port()
+    monkeypatch.setattr(random, "sample", lambda *_: [reserved, other])
+
+    assert free_port() == other
+    for _restart in range(2):
+        with socket.create_server(("127.0.0.1", reserved)):
+            assert free_port() == other
+    processes.stop_all()
+    assert free_port() == reserved

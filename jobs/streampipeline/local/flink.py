@@ -10,7 +10,7 @@ import yaml
 
 from streampipeline.engines.flink.cluster import ENVIRONMENT, settings
 from streampipeline.engines.flink.gateway import JobManager, SqlGateway
-from streampipeline.local.processes import Processes, free_port
+from streampipeline.local.processes import Processes
 
 JOBMANAGER, TASKMANAGER, GATEWAY = "flink-jobmanager", "flink-taskmanager", "flink-sql-gateway"
 
@@ -25,8 +25,8 @@ class FlinkProcesses:
         self._home = home
         self._python_path = python_path
         self._conf = processes.workdir / "flink" / "conf"
-        self.rest_port = free_port()
-        self.gateway_port = free_port()
+        self.rest_port = processes.reserve_port()
+        self.gateway_port = processes.reserve_port()
         self.jobmanager = JobManager(f"http://127.0.0.1:{self.rest_port}")
         self.gateway = SqlGateway(f"http://127.0.0.1:{self.gateway_port}")
         self._configure(python, slots)
@@ -46,7 +46,7 @@ class FlinkProcesses:
             ]["all"],
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.bind-host": "127.0.0.1",
-            "jobmanager.rpc.port": free_port(),
+            "jobmanager.rpc.port": self._processes.reserve_port(),
             "taskmanager.bind-host": "127.0.0.1",
             "taskmanager.host": "127.0.0.1",
             "taskmanager.rpc.port": "0",

@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streampipeline.local.processes import Processes, free_port
+from streampipeline.local.processes import Processes
 
 BROKER = "kafka"
 # Any 16 bytes in URL-safe base64 will do: the cluster never leaves its working directory.
@@ -26,8 +26,8 @@ class KafkaProcess:
         self._dir = processes.workdir / "kafka"
         self._settings = self._dir / "server.properties"
         self._dir.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
-        self._configure(free_port())
+        self.port = processes.reserve_port()
+        self._configure(processes.reserve_port())
         self._admin: AdminClient | None = None
 
     @property

@@ -44,11 +44,24 @@ def free_port() -> int:
 
     One of those could be taken by a connection before its server has started. Raises OSError.
     """
+    with _bound_to_free_port() as probe:
+        return _port(probe)
+
+
+def _bound_to_free_port() -> socket.socket:
     for port in random.sample(range(20_000, 32_000), 200):
-        with socket.socket() as probe, suppress(OSError):
+        probe = socket.socket()
+        try:
             probe.bind(("127.0.0.1", port))
-            return port
+            return probe
+        except OSError:
+            probe.close()
     raise OSError("no free port on loopback between 20000 and 31999")
+
+
+def _port(bound: socket.socket) -> int:
+    number: int = bound.getsockname()[1]
+    return number
 
 
 def _die_with_parent() -> None:
@@ -89,6 +102,7 @@ class Processes:
         self.held_down: set[str] = set()
         """Beginnings of names that a fault keeps down; who starts what is missing asks `missing`."""
         self._children: dict[str, Child] = {}
+        self._reservations: list[socket.socket] = []
         self._lock = threading.Lock()
         # The parent-death signal follows the thread that forked: one thread, as long-lived as the run, forks.
         self._requests: queue.SimpleQueue[tuple[Callable[[], Child], Future[Child]] | None] = (
@@ -104,6 +118,18 @@ class Processes:
                 future.set_result(spawn())
             except BaseException as error:
                 future.set_exception(error)
+
+    def reserve_port(self) -> int:
+        """A free port, see `free_port`, that stays reserved until `stop_all`. Raises OSError.
+
+        Its server may take it late, and again after a restart: neither this nor another run is given it.
+        """
+        reservation = _bound_to_free_port()
+        # Bound, not listening, and willing to share: servers set this option too, `free_port` does not.
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with self._lock:
+            self._reservations.append(reservation)
+        return _port(reservation)
 
     def start(
         self,
@@ -204,7 +230,7 @@ class Processes:
             child.process.wait(10)
 
     def stop_all(self, *, grace_seconds: float = 5) -> None:
-        """End every child, all at once."""
+        """End every child, all at once, and give the reserved ports back."""
         names = self.names()
         for name in names:
             self.signal(name, signal.SIGTERM)
@@ -214,6 +240,9 @@ class Processes:
         for name in names:
             self.stop(name, grace_seconds=0)
         end_leftovers(self.workdir)
+        with self._lock:
+            while self._reservations:
+                self._reservations.pop().close()
 
 
 def last_json(text: str, key: str) -> dict[str, Any] | None:

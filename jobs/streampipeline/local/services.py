@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from streampipeline.engines.dask import commands
-from streampipeline.local.processes import Processes, free_port
+from streampipeline.local.processes import Processes
 from streampipeline.local.runtime import MissingProgramError, Runtime
 
 MODEL, INFLUXDB = "model-server", "influxdb"
@@ -31,7 +31,7 @@ class ModelProcess:
                 f"spec.model.managed.bundled: no model {bundled!r} ships; "
                 f"use one of {', '.join(shipped)}, or external.url"
             )
-        self._port = free_port()
+        self._port = processes.reserve_port()
         self.url = f"http://127.0.0.1:{self._port}"
 
     def ensure(self) -> None:
@@ -63,7 +63,7 @@ class InfluxDbProcess:
             )
         self._processes = processes
         self._program = runtime.influxd
-        self._port = free_port()
+        self._port = processes.reserve_port()
         self._dir = processes.workdir / "influxdb"
         self.url = f"http://127.0.0.1:{self._port}"
 
@@ -102,7 +102,7 @@ class DaskProcesses:
     def __init__(self, processes: Processes, runtime: Runtime) -> None:
         self._processes = processes
         self._runtime = runtime
-        self._port = free_port()
+        self._port = processes.reserve_port()
         self.address = f"tcp://127.0.0.1:{self._port}"
         self._env = {**commands.environment(), "PYTHONPATH": runtime.python_path}
         self._started: set[int] = set()
