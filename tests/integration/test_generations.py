@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from tests.integration.test_run import assert_exact, environment, of
 from tests.support.dask_ground import REPOSITORY
 
 from streampipeline.decide import State
-from streampipeline.local.processes import free_port
+from streampipeline.local.processes import Processes
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 
@@ -34,19 +33,18 @@ def another_model(folder: Path) -> Iterator[str]:
     shutil.copytree(MODELS / "nurse-stress", folder)
     whole = Booster(model_file=folder / "model.txt")
     whole.save_model(folder / "model.txt", num_iteration=whole.current_iteration() // 2)
-    port = free_port()
-    server = subprocess.Popen(
+    processes = Processes(folder.with_name("another-model-process"))
+    port = processes.reserve_port()
+    processes.start(
+        "model-server",
         [sys.executable, "serve.py", "--port", str(port), "--model-dir", str(folder)],
         cwd=REPOSITORY / "model-server",
-        env={**os.environ, "BENTOML_DO_NOT_TRACK": "True"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        env={"BENTOML_DO_NOT_TRACK": "True"},
     )
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.terminate()
-        server.wait(20)
+        processes.stop_all()
 
 
 class Manifest:
