@@ -19,7 +19,6 @@ import org.apache.flink.streaming.connectors.kafka.config.BoundedMode;
 import org.apache.flink.streaming.connectors.kafka.config.StartupMode;
 import org.apache.flink.streaming.connectors.kafka.table.KafkaDynamicSource;
 import org.apache.flink.streaming.connectors.kafka.table.TableDataTypeUtils;
-import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.connector.Projection;
 import org.apache.flink.table.connector.ProviderContext;
 import org.apache.flink.table.connector.format.DecodingFormat;
@@ -30,8 +29,6 @@ import org.apache.flink.table.types.DataType;
 
 /** Flink's Kafka table source, its {@link KafkaSource} wrapped in a {@link ClockedSource}. */
 final class ClockedKafkaTableSource extends KafkaDynamicSource {
-    private static final String OFFSET = "offset";
-
     private ClockOptions clock;
 
     ClockedKafkaTableSource(
@@ -86,9 +83,8 @@ final class ClockedKafkaTableSource extends KafkaDynamicSource {
                         decoder(context, valueDecodingFormat, valueProjection, null),
                         context.createTypeInformation(producedDataType));
         List<TopicPartition> partitions = new ArrayList<>(specificStartupOffsets.keySet());
-        Heartbeats heartbeats = Heartbeats.of(producedDataType, metadataKeys.size());
-        return new Provider(
-                new ClockedSource(kafka, properties, partitions, offsetColumn(), heartbeats, clock));
+        RowLayout layout = RowLayout.of(producedDataType, metadataKeys);
+        return new Provider(new ClockedSource(kafka, properties, partitions, layout, clock));
     }
 
     private DeserializationSchema<RowData> decoder(
@@ -102,16 +98,6 @@ final class ClockedKafkaTableSource extends KafkaDynamicSource {
         DataType decoded = Projection.of(projection).project(physicalDataType);
         return format.createRuntimeDecoder(
                 context, prefix == null ? decoded : TableDataTypeUtils.stripRowPrefix(decoded, prefix));
-    }
-
-    /** Metadata stand behind all other columns, in their order. */
-    private int offsetColumn() {
-        int index = metadataKeys.indexOf(OFFSET);
-        if (index < 0) {
-            throw new ValidationException(
-                    ClockedKafkaFactory.CONNECTOR + " needs a metadata column '" + OFFSET + "'");
-        }
-        return DataType.getFieldCount(producedDataType) - metadataKeys.size() + index;
     }
 
     @Override

@@ -10,22 +10,15 @@ import org.apache.flink.table.data.RowData;
 final class ClockedOutput implements ReaderOutput<RowData> {
     private final ReaderOutput<RowData> main;
     private final Map<String, PartitionClock> clocks;
-    private final int offsetColumn;
-    private final Heartbeats heartbeats;
+    private final RowLayout layout;
 
     /**
      * @param clocks by split
-     * @param offsetColumn where a row holds its record's offset
      */
-    ClockedOutput(
-            ReaderOutput<RowData> main,
-            Map<String, PartitionClock> clocks,
-            int offsetColumn,
-            Heartbeats heartbeats) {
+    ClockedOutput(ReaderOutput<RowData> main, Map<String, PartitionClock> clocks, RowLayout layout) {
         this.main = main;
         this.clocks = clocks;
-        this.offsetColumn = offsetColumn;
-        this.heartbeats = heartbeats;
+        this.layout = layout;
     }
 
     ReaderOutput<RowData> main() {
@@ -34,7 +27,7 @@ final class ClockedOutput implements ReaderOutput<RowData> {
 
     @Override
     public SourceOutput<RowData> createOutputForSplit(String split) {
-        return new OfSplit(main.createOutputForSplit(split), clocks.get(split), offsetColumn, heartbeats);
+        return new OfSplit(main.createOutputForSplit(split), clocks.get(split), layout);
     }
 
     @Override
@@ -68,8 +61,7 @@ final class ClockedOutput implements ReaderOutput<RowData> {
         main.markActive();
     }
 
-    private record OfSplit(
-            SourceOutput<RowData> output, PartitionClock clock, int offsetColumn, Heartbeats heartbeats)
+    private record OfSplit(SourceOutput<RowData> output, PartitionClock clock, RowLayout layout)
             implements SourceOutput<RowData> {
         @Override
         public void collect(RowData row) {
@@ -79,11 +71,11 @@ final class ClockedOutput implements ReaderOutput<RowData> {
         @Override
         public void collect(RowData row, long t) {
             // First: the row may be used again behind the output. Nobody looks before both are done.
-            clock.read(row.getLong(offsetColumn), t);
+            clock.read(layout.offsetOf(row), t);
             long end = clock.passes(t);
-            if (end != PartitionClock.WAIT) {
+            if (end != PartitionClock.NONE) {
                 // Before the record: with its T the watermark passes the end, and a heartbeat would come too late.
-                output.collect(heartbeats.before(row, end), t);
+                output.collect(layout.heartbeat(row, end), t);
             }
             output.collect(row, t);
         }

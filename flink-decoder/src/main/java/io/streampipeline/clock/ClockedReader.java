@@ -27,8 +27,7 @@ final class ClockedReader implements SourceReader<RowData, KafkaPartitionSplit> 
     private final SourceReader<RowData, KafkaPartitionSplit> reader;
     private final TopicWatch watch;
     private final ClockOptions options;
-    private final int offsetColumn;
-    private final Heartbeats heartbeats;
+    private final RowLayout layout;
 
     /** By split. */
     private final Map<String, PartitionClock> clocks = new LinkedHashMap<>();
@@ -40,21 +39,18 @@ final class ClockedReader implements SourceReader<RowData, KafkaPartitionSplit> 
     private CompletableFuture<Void> recordsOrNews;
 
     /**
-     * @param offsetColumn where a row holds its record's offset
      * @param forNothing whether this subtask is none that gets a partition
      */
     ClockedReader(
             SourceReader<RowData, KafkaPartitionSplit> reader,
             TopicWatch watch,
             ClockOptions options,
-            int offsetColumn,
-            Heartbeats heartbeats,
+            RowLayout layout,
             boolean forNothing) {
         this.reader = reader;
         this.watch = watch;
         this.options = options;
-        this.offsetColumn = offsetColumn;
-        this.heartbeats = heartbeats;
+        this.layout = layout;
         this.toBeMarkedIdle = forNothing;
     }
 
@@ -67,7 +63,7 @@ final class ClockedReader implements SourceReader<RowData, KafkaPartitionSplit> 
     @Override
     public InputStatus pollNext(ReaderOutput<RowData> main) throws Exception {
         if (output == null || output.main() != main) {
-            output = new ClockedOutput(main, clocks, offsetColumn, heartbeats);
+            output = new ClockedOutput(main, clocks, layout);
         }
         if (toBeMarkedIdle && clocks.isEmpty()) {
             main.markIdle();
@@ -82,7 +78,7 @@ final class ClockedReader implements SourceReader<RowData, KafkaPartitionSplit> 
     private void raise(Look look) {
         for (Map.Entry<String, PartitionClock> clock : clocks.entrySet()) {
             long watermark = clock.getValue().watermark(look);
-            if (watermark != PartitionClock.WAIT) {
+            if (watermark != PartitionClock.NONE) {
                 output.main().createOutputForSplit(clock.getKey()).emitWatermark(new Watermark(watermark));
             }
         }

@@ -26,27 +26,23 @@ final class ClockedSource
     private final KafkaSource<RowData> kafka;
     private final Properties properties;
     private final List<TopicPartition> partitions;
-    private final int offsetColumn;
-    private final Heartbeats heartbeats;
+    private final RowLayout layout;
     private final ClockOptions clock;
 
     /**
      * @param properties of the Kafka clients
      * @param partitions all of the topic
-     * @param offsetColumn where a row holds its record's offset
      */
     ClockedSource(
             KafkaSource<RowData> kafka,
             Properties properties,
             List<TopicPartition> partitions,
-            int offsetColumn,
-            Heartbeats heartbeats,
+            RowLayout layout,
             ClockOptions clock) {
         this.kafka = kafka;
         this.properties = properties;
         this.partitions = partitions;
-        this.offsetColumn = offsetColumn;
-        this.heartbeats = heartbeats;
+        this.layout = layout;
         this.clock = clock;
     }
 
@@ -58,8 +54,7 @@ final class ClockedSource
         TopicWatch watch =
                 new TopicWatch(name, new KafkaTopicLookup(properties, name, partitions), clock, System::nanoTime);
         boolean forNothing = !Owners.of(partitions, context.currentParallelism()).contains(subtask);
-        return new ClockedReader(
-                kafka.createReader(context), watch, clock, offsetColumn, heartbeats, forNothing);
+        return new ClockedReader(kafka.createReader(context), watch, clock, layout, forNothing);
     }
 
     @Override

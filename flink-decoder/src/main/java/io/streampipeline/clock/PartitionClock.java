@@ -4,8 +4,8 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 
 /** How far one partition was read, and whether it need not be waited for. For one thread. */
 final class PartitionClock {
-    /** What {@link #watermark} returns when the partition is to be waited for. */
-    static final long WAIT = Long.MIN_VALUE;
+    /** No watermark: the partition is to be waited for. No end: none is passed. */
+    static final long NONE = Long.MIN_VALUE;
 
     private static final long NOWHERE = -1;
 
@@ -48,11 +48,11 @@ final class PartitionClock {
 
     /**
      * The newest end of a window (ms) that a record with T {@code t} is the first of its partition to pass, or {@link
-     * #WAIT}: a window can be closed when the watermark is at its last millisecond.
+     * #NONE}: a window can be closed when the watermark is at its last millisecond.
      */
     long passes(long t) {
         if (t < passing) {
-            return WAIT;
+            return NONE;
         }
         long slide = options.slideMs();
         long end = Math.floorDiv(t - options.lagMs() + 1, slide) * slide;
@@ -60,11 +60,11 @@ final class PartitionClock {
         return end;
     }
 
-    /** The watermark (ms) of the idle partition, or {@link #WAIT}. */
+    /** The watermark (ms) of the idle partition, or {@link #NONE}. */
     long watermark(Look look) {
         if (!look.atEnd(partition, position)) {
             restPosition = NOWHERE;
-            return WAIT;
+            return NONE;
         }
         if (restPosition != position) {
             restPosition = position;
@@ -72,6 +72,6 @@ final class PartitionClock {
         }
         boolean behind = look.newest() != Look.NOTHING && newest <= look.newest() - options.idleMs();
         boolean rested = !options.byWallClock() || look.nanos() - restNanos >= options.idleNanos();
-        return behind && rested ? look.newest() - options.lagMs() : WAIT;
+        return behind && rested ? look.newest() - options.lagMs() : NONE;
     }
 }

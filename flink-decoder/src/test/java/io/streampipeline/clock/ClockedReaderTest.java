@@ -21,7 +21,7 @@ class ClockedReaderTest {
     private static final TopicPartition ONE = new TopicPartition("t", 1);
 
     /** Of rows with the columns reason, offset, e, offset again: the last one is metadata. */
-    private static final Heartbeats HEARTBEATS = new Heartbeats(4, 3, 0, 2);
+    private static final RowLayout LAYOUT = new RowLayout(4, 3, 1, 0, 2);
 
     private static final long SLIDE_MS = 1000;
 
@@ -35,7 +35,7 @@ class ClockedReaderTest {
     private void given(boolean byWallClock, long positionOfZero, long positionOfOne) {
         ClockOptions options = new ClockOptions(100, SLIDE_MS, 1000, byWallClock);
         watch = new TopicWatch("test", topic, options, () -> nanos);
-        reader = new ClockedReader(kafka, watch, options, 1, HEARTBEATS, false);
+        reader = new ClockedReader(kafka, watch, options, LAYOUT, false);
         reader.addSplits(
                 List.of(new KafkaPartitionSplit(ZERO, positionOfZero), new KafkaPartitionSplit(ONE, positionOfOne)));
     }
@@ -291,7 +291,7 @@ class ClockedReaderTest {
     void aSubtaskThatGetsNoPartitionIsMarkedIdleOnce() throws Exception {
         ClockOptions options = new ClockOptions(100, SLIDE_MS, 1000, false);
         watch = new TopicWatch("test", topic, options, () -> nanos);
-        reader = new ClockedReader(kafka, watch, options, 1, HEARTBEATS, true);
+        reader = new ClockedReader(kafka, watch, options, LAYOUT, true);
         assertEquals(List.of("main idle"), polled());
         assertEquals(List.of(), polled());
     }
